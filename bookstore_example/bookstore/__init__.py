@@ -1,0 +1,1 @@
+"""A shop of real books: the example app of dddp."""

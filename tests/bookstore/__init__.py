@@ -1,0 +1,1 @@
+"""Tests of the bookstore example: its data, models, settings and commands."""
