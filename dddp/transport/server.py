@@ -1,0 +1,353 @@
+"""The TCP side: listening sockets, HTTP, and the hand-over of WebSocket requests.
+
+What lives here: gevent's WSGI server with gevent-websocket's handler, of which only the handshake is used
+(its frame layer never sees the network). It knows no DDP; the WSGI application and the transports'
+`Application` are arguments.
+
+A connection has a greenlet while it speaks HTTP. With the upgrade the socket's descriptor moves into a
+`WebSocketChannel`, and greenlet, handler, environ and gevent's socket are let go.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import logging
+import socket as _names
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+import gevent
+from gevent import socket
+from gevent.event import Event
+from gevent.pywsgi import WSGIHandler, WSGIServer
+from geventwebsocket.handler import WebSocketHandler
+from websockets.utils import accept_key
+
+from dddp.errors import DDDPError
+from dddp.transport.contract import Application, Request
+from dddp.transport.websocket import Limits, WebSocketChannel
+
+__all__ = ["Address", "CannotListen", "Server", "listen", "serve"]
+
+logger = logging.getLogger(__name__)
+access_logger = logging.getLogger("dddp.access")
+
+Address = tuple[str, int]
+"""Host and port. An empty host means every address of the machine, port 0 any free port."""
+
+WSGIApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+Answer = tuple[str, list[tuple[str, str]], bytes]
+"""An HTTP answer: status line, headers, body."""
+
+KEPT_HEADERS: Final = (
+    "referer",
+    "x-client-ip",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-cluster-client-ip",
+    "via",
+    "x-real-ip",
+    "x-forwarded-proto",
+    "x-ssl",
+    "dnt",
+    "host",
+    "user-agent",
+    "accept-language",
+)
+"""What of a request's headers an application sees (ddp-wire 1.9): never a cookie or an authorization."""
+
+KEPT_VARIABLES: Final = tuple((name, "HTTP_" + name.upper().replace("-", "_")) for name in KEPT_HEADERS)
+
+BACKLOG: Final = 1024
+"""Connections the system completes before they are accepted: after a restart all clients come at once."""
+
+
+class CannotListen(DDDPError):
+    """An address cannot be listened on. ``__cause__`` is the system's error."""
+
+    def __init__(self, address: Address, error: OSError) -> None:
+        self.address = address
+        super().__init__(address, error)
+
+    def __str__(self) -> str:
+        host, port = self.address
+        return (
+            f"Cannot listen on {host or '*'}:{port}: {self.__cause__ or self.args[1]}. "
+            "Stop the program that uses this address, or choose another one."
+        )
+
+
+def any_origin(request: Request) -> bool:
+    """Accept every client, as Meteor does: what a client may do rests on a token, never on a cookie."""
+    return True
+
+
+def listen(address: Address) -> list[socket.socket]:
+    """Open listening sockets: one for each IP address that the host's name has.
+
+    Raises:
+        CannotListen: the port is in use, the name is unknown, or the port needs a privilege.
+    """
+    host, port = address
+    sockets: list[socket.socket] = []
+    try:
+        for family, sockaddr in _resolved(host, port):
+            if sockets:  # with port 0 the first one chose for all
+                sockaddr = (sockaddr[0], sockets[0].getsockname()[1], *sockaddr[2:])
+            sockets.append(_listener(family, sockaddr))
+    except OSError as error:
+        for opened in sockets:
+            opened.close()
+        raise CannotListen(address, error) from error
+    return sockets
+
+
+def _resolved(host: str, port: int) -> list[tuple[int, Any]]:
+    infos = socket.getaddrinfo(host or None, port, type=_names.SOCK_STREAM, flags=_names.AI_PASSIVE)
+    found = dict.fromkeys((family, sockaddr) for family, _, _, _, sockaddr in infos)
+    usable = [(family, sockaddr) for family, sockaddr in found if _has_family(family, sockaddr[0])]
+    return usable or list(found)
+
+
+def _has_family(family: int, host: str) -> bool:
+    """Tell whether this machine has that address: containers often resolve ``::1`` and have no IPv6."""
+    try:
+        with socket.socket(family, _names.SOCK_STREAM) as probe:
+            probe.bind((host, 0))
+    except OSError:
+        return False
+    return True
+
+
+def _listener(family: int, sockaddr: Any) -> socket.socket:
+    listener = socket.socket(family, _names.SOCK_STREAM)
+    try:
+        listener.setsockopt(_names.SOL_SOCKET, _names.SO_REUSEADDR, 1)
+        if family == _names.AF_INET6:  # the IPv4 addresses have listeners of their own
+            listener.setsockopt(_names.IPPROTO_IPV6, _names.IPV6_V6ONLY, 1)
+        listener.bind(sockaddr)
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+class Server:
+    """Serves WebSocket clients and a WSGI application on the same sockets.
+
+    Args:
+        sockets: listening sockets (see `listen`); several processes may share them.
+        application: gets the WebSocket clients of ``<prefix>/websocket``.
+        wsgi: gets every other request.
+        prefix: mount point of the WebSocket path, as ``/app``; the WSGI application is not moved by it.
+        accept: called with each WebSocket request, in its own greenlet; a false answer refuses it with 403.
+        limits: what one WebSocket client may cost.
+    """
+
+    def __init__(
+        self,
+        sockets: Iterable[socket.socket],
+        application: Application,
+        wsgi: WSGIApplication,
+        *,
+        prefix: str = "",
+        accept: Callable[[Request], bool] = any_origin,
+        limits: Limits | None = None,
+    ) -> None:
+        self.application = application
+        self.accept = accept
+        self.limits = limits or Limits()
+        self.channels: set[WebSocketChannel] = set()
+        self._paths = frozenset((f"{prefix}/websocket", f"{prefix}/websocket/"))
+        self._gone = Event()
+        self._stopped = Event()
+        self._listeners = [_Listener(opened, self, wsgi) for opened in sockets]
+
+    @property
+    def addresses(self) -> list[Address]:
+        """Where the server listens, with the real port numbers."""
+        return [listener.address[:2] for listener in self._listeners]
+
+    def application_at(self, path: str) -> Application | None:
+        """Return what serves WebSockets at a path, None for the paths of the WSGI application."""
+        return self.application if path in self._paths else None
+
+    def start(self) -> None:
+        """Start accepting, in the background."""
+        for listener in self._listeners:
+            listener.start()
+
+    def serve_forever(self) -> None:
+        """Wait until `stop` has been called, by another greenlet, and has finished."""
+        self._stopped.wait()
+
+    def stop(self, timeout: float = 10.0) -> None:
+        """Stop accepting and close every WebSocket client with 1001.
+
+        Args:
+            timeout: seconds until those that are still there are cut off.
+        """
+        for listener in self._listeners:
+            listener.close()
+        for channel in list(self.channels):
+            channel.close(1001, "server stopped")
+        with gevent.Timeout(timeout, False):
+            while self.channels:
+                self._gone.clear()
+                self._gone.wait()
+        for channel in list(self.channels):
+            channel.abort()
+        self._stopped.set()
+
+    def open_channel(self, handler: _Handler, application: Application, request: Request) -> None:
+        """Take the socket out of a handler that has answered 101, and let it live as a channel."""
+        received = _received(handler)
+        family, handler.socket, taken = handler.socket.family, None, handler.socket
+        channel = WebSocketChannel(taken.detach(), family, request.remote_address, self.limits, self._forget)
+        self.channels.add(channel)
+        channel.start(application, request, received)
+
+    def _forget(self, channel: WebSocketChannel) -> None:
+        self.channels.discard(channel)
+        self._gone.set()
+
+
+def serve(
+    addresses: Iterable[Address], application: Application, wsgi: WSGIApplication, **options: Any
+) -> Server:
+    """Listen on every address and start serving; the options are those of `Server`.
+
+    Raises:
+        CannotListen: one of the addresses cannot be had; nothing is left open.
+    """
+    sockets: list[socket.socket] = []
+    try:
+        for address in addresses:
+            sockets += listen(address)
+    except CannotListen:
+        for opened in sockets:
+            opened.close()
+        raise
+    server = Server(sockets, application, wsgi, **options)
+    server.start()
+    return server
+
+
+class _Handler(WebSocketHandler):  # type: ignore[misc]
+    """One HTTP connection; a WebSocket request ends it as such."""
+
+    server: _Listener
+
+    def run_application(self) -> None:
+        application = self.server.owner.application_at(self.environ["PATH_INFO"])
+        if application is None:
+            WSGIHandler.run_application(self)
+            return
+        request = _request(self.environ)
+        answer = _refusal(self.environ, self.request_version)
+        if answer is None and not self.server.owner.accept(request):
+            answer = _plain("403 Forbidden", "This origin is not allowed")
+        if answer is not None:
+            self._answer(answer)
+            return
+        self.upgrade_websocket()
+        self.server.owner.open_channel(self, application, request)
+
+    def upgrade_connection(self) -> None:
+        """Answer 101. The inherited method would also create gevent-websocket's own frame layer."""
+        self.start_response(
+            "101 Switching Protocols",
+            [
+                ("Upgrade", "websocket"),
+                ("Connection", "Upgrade"),
+                ("Sec-WebSocket-Accept", accept_key(self.environ["HTTP_SEC_WEBSOCKET_KEY"].strip())),
+            ],
+        )
+        self.close_connection = True  # to HTTP it is over
+        self.provided_date = True
+        self.write(b"")
+
+    def _answer(self, answer: Answer) -> None:
+        status, headers, body = answer
+        self.start_response(status, [*headers, ("Content-Length", str(len(body)))])
+        self.close_connection = True
+        self.result = [] if self.command == "HEAD" else [body]
+        self.process_result()
+
+    def log_request(self) -> None:
+        if access_logger.isEnabledFor(logging.INFO):
+            access_logger.info("%s", self.format_request())
+
+
+class _Listener(WSGIServer):  # type: ignore[misc]
+    handler_class = _Handler
+
+    def __init__(self, listener: socket.socket, owner: Server, wsgi: WSGIApplication) -> None:
+        self.owner = owner
+        self.logger = logger  # gevent-websocket would make one of its own, with a handler
+        host = str(listener.getsockname()[0])
+        # Without SERVER_NAME pywsgi looks the host up in the DNS, which may take seconds.
+        super().__init__(listener, wsgi, log=None, error_log=logger, environ={"SERVER_NAME": host})
+
+
+def _request(environ: Mapping[str, Any]) -> Request:
+    return Request(
+        path=environ["PATH_INFO"],
+        query=environ["QUERY_STRING"],
+        headers={name: environ[variable] for name, variable in KEPT_VARIABLES if variable in environ},
+        remote_address=environ.get("REMOTE_ADDR", ""),
+        origin=environ.get("HTTP_ORIGIN"),
+    )
+
+
+def _refusal(environ: Mapping[str, Any], version: str) -> Answer | None:
+    """Say what is wrong with an opening handshake (RFC 6455 section 4.2.1), None if nothing is."""
+    if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+        return _plain("405 Method Not Allowed", "Only GET is allowed here", ("Allow", "GET"))
+    if not _is_upgrade(environ, version):
+        return _plain("400 Bad Request", "Not a valid websocket request")
+    if environ.get("HTTP_SEC_WEBSOCKET_VERSION") not in WebSocketHandler.SUPPORTED_VERSIONS:
+        return _plain(
+            "426 Upgrade Required", "This WebSocket version is not supported", ("Sec-WebSocket-Version", "13")
+        )
+    if not _is_key(environ.get("HTTP_SEC_WEBSOCKET_KEY", "")):
+        return _plain("400 Bad Request", "Sec-WebSocket-Key must be 16 bytes in base64")
+    return None
+
+
+def _is_upgrade(environ: Mapping[str, Any], version: str) -> bool:
+    """Tell whether a request asks for a WebSocket, and brings no body that would be taken for frames."""
+    return (
+        environ["REQUEST_METHOD"] == "GET"
+        and version == "HTTP/1.1"
+        and environ.get("HTTP_UPGRADE", "").lower() == "websocket"
+        and "upgrade" in environ.get("HTTP_CONNECTION", "").lower()
+        and environ.get("CONTENT_LENGTH", "") in ("", "0")
+        and "HTTP_TRANSFER_ENCODING" not in environ
+    )
+
+
+def _is_key(key: str) -> bool:
+    try:
+        return len(base64.b64decode(key.strip(), validate=True)) == 16
+    except (binascii.Error, ValueError):
+        return False
+
+
+def _plain(status: str, text: str, *headers: tuple[str, str]) -> Answer:
+    return (
+        status,
+        [("Content-Type", "text/plain; charset=UTF-8"), ("Connection", "close"), *headers],
+        text.encode(),
+    )
+
+
+def _received(handler: _Handler) -> bytes:
+    """Return what the request's file has read behind the handshake: clients send in the same packet."""
+    handler.socket.settimeout(0)  # peek() reads when its buffer is empty; it must not wait
+    received: bytes = handler.rfile.peek()
+    return received
