@@ -74,7 +74,7 @@ class Channel(Protocol):
         """Send one message, a UTF-8 text. Once the channel is closing it goes nowhere, silently."""
 
     def send_batch(self, batch: Batch) -> None:
-        """Send several messages contiguously, in one write; their encoded form is shared by all recipients."""
+        """Send several messages contiguously, in one write, encoded once for all recipients."""
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Close after what was sent so far; nothing more is received. Calls after the first do nothing.
