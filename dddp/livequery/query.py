@@ -1,0 +1,96 @@
+"""One live query: the keys it contains, and how far its clients have been told.
+
+Only the router writes here; the two audience sets belong to the merge boxes of the sessions.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from dddp.changes import Key, Kind, Transaction
+from dddp.livequery.document import Documents, Version
+from dddp.livequery.spec import QuerySpec
+
+if TYPE_CHECKING:
+    from dddp.livequery.read import Read
+
+__all__ = ["LiveQuery", "Phase"]
+
+
+class Phase(enum.Enum):
+    """Where a live query is."""
+
+    STARTING = "starting"  #: never read yet; nobody can be attached
+    SETTLED = "settled"  #: shows the process's position of the feed
+    PENDING = "pending"  #: waits for a read; what it shows is its last settled state
+    CLOSED = "closed"  #: it failed, or nobody wants it any more: nothing reaches it
+
+
+class LiveQuery:
+    """A query with its members. Equal queries are one object, whoever subscribed."""
+
+    __slots__ = (
+        "alone",
+        "documents",
+        "fences",
+        "keys",
+        "phase",
+        "reading",
+        "shared",
+        "spec",
+        "stale",
+        "users",
+        "waiting",
+    )
+
+    def __init__(self, spec: QuerySpec, documents: Documents) -> None:
+        self.spec = spec
+        self.documents = documents
+        self.keys: set[Key] = set()
+        #: Keys withheld since the last settled state -> the version last shown through this query.
+        self.stale: dict[Key, Version] = {}
+        self.phase = Phase.STARTING
+        self.reading: Read | None = None
+        self.users = 0  #: subscriptions that opened it and have not closed it
+        self.waiting: list[Callable[[LiveQuery, Exception | None], None]] = []
+        self.fences: list[Any] = []
+        #: Merge boxes for which this is the only source of its collection -> their send function.
+        self.alone: dict[Any, Callable[[Any], None]] = {}
+        #: Merge boxes that have other sources of the collection too.
+        self.shared: dict[Any, None] = {}
+
+    @property
+    def collection(self) -> str:
+        """The collection's name on the wire."""
+        return self.spec.shape.name
+
+    @property
+    def settled(self) -> bool:
+        """Whether it shows the process's position of the feed."""
+        return self.phase is Phase.SETTLED
+
+    def shown(self, key: Key) -> Version | None:
+        """The version of a document that clients of this query have been told; None if it is not a member."""
+        if key not in self.keys:
+            return None
+        withheld = self.stale.get(key)
+        return withheld if withheld is not None else self.documents.current(self.collection, key)
+
+    def reads_of(self, transaction: Transaction) -> bool:
+        """Whether the transaction touched a table this query reads."""
+        reads = self.spec.reads
+        return not reads.isdisjoint(transaction.tables) or any(
+            change.table in reads for change in transaction.changes
+        )
+
+    def decides(self, transaction: Transaction) -> bool:
+        """Whether the predicate alone can tell what the transaction did to this query."""
+        if self.spec.predicate is None or not self.spec.reads.isdisjoint(transaction.tables):
+            return False
+        return all(
+            change.kind is not Kind.KEY_ONLY
+            for change in transaction.changes
+            if change.table in self.spec.reads
+        )

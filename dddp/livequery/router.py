@@ -1,0 +1,523 @@
+"""The router: takes what the feed reports and what reads find, and says what every live query's clients are told.
+
+Its law (design, section 5): everything shown is the state after some transaction of the feed. A read is held until
+the feed has caught up with its snapshot; transactions dispatched meanwhile that the snapshot does not show are laid
+over it, or, where no predicate can tell what they did, the read is repeated with dispatch held.
+
+No I/O, no clock, no Django. Its inputs are generators of effects: each is to be done when it is yielded, since the
+router's state is then exactly the one it speaks of, and a generator must be run to its end. One greenlet does so at
+a time, without giving way to another in between.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from dddp.changes import Change, FeedEvent, Gap, Key, Kind, Mark, Snapshot, Table, Transaction
+from dddp.livequery.document import Documents, Version
+from dddp.livequery.query import LiveQuery, Phase
+from dddp.livequery.read import Read, Rows
+from dddp.livequery.spec import Fields, QuerySpec, Shape
+from dddp.livequery.step import Step
+
+__all__ = ["Closed", "Deliver", "Effect", "Failed", "Fence", "Fired", "Router", "Settled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Send the step to every session of its queries."""
+
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The query shows the process's position now: call those who wait for it."""
+
+    query: LiveQuery
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The query's SQL failed; it is closed. Tell its subscriptions and those who wait for it."""
+
+    query: LiveQuery
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Nobody uses the query any more: its tables need not be listened to for its sake."""
+
+    query: LiveQuery
+
+
+@dataclass(frozen=True, slots=True)
+class Fired:
+    """The write fence is through: every data message its writes caused has been delivered."""
+
+    fence: Fence
+
+
+Effect: TypeAlias = Deliver | Settled | Failed | Closed | Fired
+
+
+class Fence:
+    """A method's writes on their way through the feed (design, section 8).
+
+    Args:
+        interest: gives the live queries that the method's session sees, attached or starting.
+    """
+
+    __slots__ = ("armed", "epoch", "interest", "seen", "token", "waits")
+
+    def __init__(self, token: str, epoch: int, interest: Callable[[], Iterable[LiveQuery]]) -> None:
+        self.token = token
+        self.epoch = epoch
+        self.interest = interest
+        self.armed = False  #: the method's transaction has committed
+        self.seen = False  #: its token has come through the feed
+        self.waits = 0  #: queries of the session that have not settled since
+
+
+class Router:
+    """All live queries of one database, at one position of its feed."""
+
+    def __init__(self) -> None:
+        self.documents = Documents()
+        self.epoch = 0  #: grows with every gap; a token of an older epoch may never come
+        self.reruns = 0  #: reads asked for after a first one, for the metrics
+        self.holds = 0  #: reads that had to hold dispatch
+        self._clock = 0
+        self._tokens = 0
+        self._queries: dict[QuerySpec, LiveQuery] = {}
+        self._by_table: dict[Table, dict[LiveQuery, None]] = {}
+        self._due: dict[LiveQuery, None] = {}  #: to be read, first come first served
+        self._repeat: dict[LiveQuery, None] = {}  #: to be read again with dispatch held
+        self._reads: dict[str, Read] = {}  #: in flight, by token
+        self._holding: Read | None = None
+        self._backlog: deque[FeedEvent] = deque()
+        self._fences: dict[str, Fence] = {}
+
+    # --- queries
+
+    @property
+    def queries(self) -> Iterable[LiveQuery]:
+        """Every live query, in the order of opening."""
+        return self._queries.values()
+
+    @property
+    def tables(self) -> frozenset[Table]:
+        """Every table some live query reads."""
+        return frozenset(self._by_table)
+
+    def open(self, spec: QuerySpec) -> tuple[LiveQuery, bool]:
+        """The live query for ``spec``, and whether it is new: then ``begin`` it once its tables are listened to.
+
+        Each ``open`` is one use, given back by ``close``.
+        """
+        query = self._queries.get(spec)
+        new = query is None
+        if query is None:
+            query = self._queries[spec] = LiveQuery(spec, self.documents)
+            for table in spec.reads:
+                self._by_table.setdefault(table, {})[query] = None
+        query.users += 1
+        return query, new
+
+    def begin(self, query: LiveQuery) -> None:
+        """The feed reports the query's tables from here on: it may be read."""
+        if query.phase is Phase.STARTING:
+            self._due[query] = None
+
+    def close(self, query: LiveQuery) -> Iterator[Effect]:
+        """Give one use back; the last one takes the query and what only it held along (``Closed``)."""
+        query.users -= 1
+        if query.users:
+            return
+        if query.phase is not Phase.CLOSED:
+            self._withdraw(query)
+        for key in query.keys:
+            self.documents.release(query.collection, key)
+        query.keys.clear()
+        query.stale.clear()
+        yield Closed(query)
+        yield from self._release_fences(query)
+
+    def _withdraw(self, query: LiveQuery) -> None:
+        """Take the query out of all indexes; nothing reaches it any more, and its like is a new query."""
+        query.phase = Phase.CLOSED
+        query.reading = None
+        del self._queries[query.spec]
+        self._due.pop(query, None)
+        self._repeat.pop(query, None)
+        for table in query.spec.reads:
+            dependents = self._by_table[table]
+            del dependents[query]
+            if not dependents:
+                del self._by_table[table]
+
+    # --- reads
+
+    def next_read(self, limit: int = 50) -> Read | None:
+        """The next read to run, of at most ``limit`` queries; None when nothing is due.
+
+        Ask only when it can be started at once: transactions dispatched from here on are kept for it.
+        """
+        if self._repeat and self._holding is None:
+            self._holding = self._start_read(self._repeat, limit, holding=True)
+            self.holds += 1
+            return self._holding
+        if self._due:
+            return self._start_read(self._due, limit, holding=False)
+        return None
+
+    def _start_read(self, due: dict[LiveQuery, None], limit: int, *, holding: bool) -> Read:
+        queries = tuple(list(due)[:limit])
+        self._tokens += 1
+        read = Read(queries, f"read-{self.epoch}-{self._tokens}", self._clock, holding=holding)
+        for query in queries:
+            del due[query]
+            query.reading = read
+            self.reruns += query.phase is Phase.PENDING
+        self._reads[read.token] = read
+        return read
+
+    def snapshot_taken(self, read: Read, snapshot: Snapshot) -> Iterator[Effect]:
+        """A read reports its snapshot (before its rows)."""
+        if self._reads.get(read.token) is read:
+            read.snapshot = snapshot
+            yield from self._drain()
+
+    def rows_read(self, read: Read, rows: Rows) -> Iterator[Effect]:
+        """A read reports its rows; they are applied when the feed has caught up with its snapshot."""
+        if self._reads.get(read.token) is read:
+            read.rows = rows
+            yield from self._apply_if_complete(read)
+            yield from self._drain()
+
+    def read_failed(self, read: Read, spec: QuerySpec | None, error: Exception) -> Iterator[Effect]:
+        """A read raised. ``spec`` names the query at fault, which is closed; None blames the database.
+
+        The other queries of the read are due again.
+        """
+        if self._reads.get(read.token) is not read:
+            return
+        self._end(read)
+        for query in read.queries:
+            if query.reading is not read:
+                continue
+            query.reading = None
+            if query.spec == spec:
+                yield from self._fail(query, error)
+            else:
+                self._due[query] = None
+        yield from self._drain()
+
+    def _fail(self, query: LiveQuery, error: Exception) -> Iterator[Effect]:
+        self._withdraw(query)
+        yield Failed(query, error)
+        yield from self._release_fences(query)
+
+    def _end(self, read: Read) -> None:
+        del self._reads[read.token]
+        if self._holding is read:
+            self._holding = None
+
+    def _apply_if_complete(self, read: Read) -> Iterator[Effect]:
+        if not read.complete:
+            return
+        assert read.rows is not None
+        self._end(read)
+        step = Step()
+        settled: list[LiveQuery] = []
+        self._clock += 1
+        for query in read.queries:
+            if query.reading is not read:
+                continue
+            query.reading = None
+            if self._settle(query, read, read.rows[query.spec], step):
+                settled.append(query)
+            else:
+                self._repeat[query] = None
+        if step:
+            yield Deliver(step)
+        for query in settled:
+            if query.phase is Phase.SETTLED:
+                yield Settled(query)
+                yield from self._release_fences(query)
+
+    def _settle(self, query: LiveQuery, read: Read, rows: Mapping[Key, Fields], step: Step) -> bool:
+        """Make the query show the process's position; False when the rows do not tell enough for that."""
+        overlay = read.overlay(query)
+        if not all(query.decides(transaction) for transaction in overlay):
+            return False
+        touched = {
+            change.key: change
+            for transaction in overlay
+            for change in transaction.changes
+            if change.table == query.spec.shape.table
+        }
+        if any(self._newer(query, read, key, fields) for key, fields in rows.items() if key not in touched):
+            return False
+        result = {
+            key: self._reconcile(query, key, fields) for key, fields in rows.items() if key not in touched
+        }
+        for key, change in touched.items():
+            version = self._entering(query, change)
+            if version is not None:
+                result[key] = version
+        self._replace(query, result, step)
+        return True
+
+    def _newer(self, query: LiveQuery, read: Read, key: Key, fields: Fields) -> bool:
+        """Whether the document differs from the row because something newer than the read changed it."""
+        document = self.documents.get(query.collection, key)
+        return (
+            document is not None
+            and document.current.clock > read.requested
+            and document.current.fields != fields
+            and not read.holding
+        )
+
+    def _reconcile(self, query: LiveQuery, key: Key, fields: Fields) -> Version:
+        """The version of a row that no transaction has touched since its snapshot."""
+        document = self.documents.get(query.collection, key)
+        if document is None:
+            return Version(self._clock, fields)
+        if document.current.fields != fields:
+            # A key-only change, a gap, or a write the feed never saw: the other holders have to look again.
+            before = document.current
+            document.current = Version(self._clock, fields)
+            for holder in self._by_table[query.spec.shape.table]:
+                if holder.collection == query.collection and key in holder.keys:
+                    holder.stale.setdefault(key, before)
+                    if holder is not query:
+                        self._make_due(holder)
+        return document.current
+
+    def _entering(self, query: LiveQuery, change: Change) -> Version | None:
+        """The version with which a changed row is in a query that a predicate decides; None if it is not."""
+        assert query.spec.predicate is not None
+        if change.kind is Kind.GONE or change.row is None or not query.spec.predicate(change.row):
+            return None
+        document = self.documents.get(query.collection, change.key)
+        if document is not None:
+            return document.current
+        fields = query.spec.shape.document(change.row)
+        assert fields is not None
+        return Version(self._clock, fields)
+
+    def _replace(self, query: LiveQuery, result: Mapping[Key, Version], step: Step) -> None:
+        """Give the query new members, and note what that changes for its clients."""
+        for key in [key for key in query.keys if key not in result]:
+            step.add(query, key, query.shown(key), None)
+            query.keys.discard(key)
+            self.documents.release(query.collection, key)
+        for key, version in result.items():
+            before = query.shown(key)
+            if before is None:
+                query.keys.add(key)
+                self.documents.hold(query.collection, key, version)
+            after = self.documents.current(query.collection, key)
+            step.add(query, key, before, after)
+        query.stale.clear()
+        self._due.pop(query, None)
+        query.phase = Phase.SETTLED
+
+    # --- the feed
+
+    def receive(self, event: FeedEvent) -> Iterator[Effect]:
+        """Take the next event of the feed."""
+        if isinstance(event, Gap):
+            yield from self._gap()
+        else:
+            self._backlog.append(event)
+            yield from self._drain()
+
+    def _drain(self) -> Iterator[Effect]:
+        while self._backlog:
+            event = self._backlog[0]
+            if self._held(event):
+                read = self._holding
+                if read is None or read.snapshot is None:
+                    return
+                # Transactions become visible in the order in which the feed reports them: the read sees all
+                # those before this one, and none behind it.
+                read.reached = True
+                if not read.complete:
+                    return
+                yield from self._apply_if_complete(read)
+            else:
+                self._backlog.popleft()
+                if isinstance(event, Transaction):
+                    yield from self._dispatch(event)
+                elif isinstance(event, Mark):
+                    yield from self._mark(event.token)
+
+    def _held(self, event: FeedEvent) -> bool:
+        """Whether a holding read keeps the event back."""
+        if self._holding is None:
+            return False
+        snapshot = self._holding.snapshot
+        return snapshot is None or (isinstance(event, Transaction) and not snapshot.shows(event.xid))
+
+    def _dispatch(self, transaction: Transaction) -> Iterator[Effect]:
+        self._clock += 1
+        for read in self._reads.values():
+            read.unseen.append(transaction)
+        touched = self._touched(transaction)
+        previous = self._update_documents(transaction, touched)
+        step = Step()
+        for query in touched:
+            if query.phase is Phase.SETTLED and query.decides(transaction):
+                self._move(query, transaction, previous, step)
+            else:
+                self._withhold(query, transaction, previous)
+        if step:
+            yield Deliver(step)
+        for token in transaction.marks:
+            yield from self._fence_seen(token)
+
+    def _touched(self, transaction: Transaction) -> list[LiveQuery]:
+        found: dict[LiveQuery, None] = {}
+        for table in dict.fromkeys(
+            [change.table for change in transaction.changes] + sorted(transaction.tables)
+        ):
+            found.update(self._by_table.get(table, {}))
+        return list(found)
+
+    def _update_documents(
+        self, transaction: Transaction, touched: Iterable[LiveQuery]
+    ) -> dict[tuple[str, Key], Version]:
+        """Bring held documents to their new state. Returns the versions they had before."""
+        previous: dict[tuple[str, Key], Version] = {}
+        shapes: dict[str, Shape] = {query.collection: query.spec.shape for query in touched}
+        for name, shape in shapes.items():
+            for change in transaction.changes:
+                if change.table != shape.table or change.kind is not Kind.ROW or change.row is None:
+                    continue
+                document = self.documents.get(name, change.key)
+                fields = shape.document(change.row) if document is not None else None
+                if document is not None and fields is not None and fields != document.current.fields:
+                    previous[name, change.key] = document.current
+                    document.current = Version(self._clock, fields)
+        return previous
+
+    def _move(
+        self,
+        query: LiveQuery,
+        transaction: Transaction,
+        previous: Mapping[tuple[str, Key], Version],
+        step: Step,
+    ) -> None:
+        """Apply a transaction to a query that a predicate decides."""
+        for change in transaction.changes:
+            if change.table != query.spec.shape.table:
+                continue
+            key = change.key
+            before = previous.get((query.collection, key)) if key in query.keys else None
+            before = before or query.shown(key)
+            after = self._entering(query, change)
+            step.add(query, key, before, after)
+            if before is None and after is not None:
+                query.keys.add(key)
+                self.documents.hold(query.collection, key, after)
+            elif before is not None and after is None:
+                query.keys.discard(key)
+                self.documents.release(query.collection, key)
+
+    def _withhold(
+        self,
+        query: LiveQuery,
+        transaction: Transaction,
+        previous: Mapping[tuple[str, Key], Version],
+    ) -> None:
+        """Keep what a transaction touched from the query's clients until a read has settled it."""
+        for change in transaction.changes:
+            if change.table == query.spec.shape.table and change.key in query.keys:
+                key = (query.collection, change.key)
+                shown = previous.get(key) or self.documents.current(*key)
+                query.stale.setdefault(change.key, shown)
+        self._make_due(query)
+
+    def _make_due(self, query: LiveQuery) -> None:
+        """The query has to be read. One that is being read learns from the read's own transactions."""
+        if query.phase is Phase.SETTLED:
+            query.phase = Phase.PENDING
+        if query.phase is Phase.PENDING and query.reading is None and query not in self._repeat:
+            self._due[query] = None
+
+    def _mark(self, token: str) -> Iterator[Effect]:
+        read = self._reads.get(token)
+        if read is not None:
+            read.reached = True
+            yield from self._apply_if_complete(read)
+        else:
+            yield from self._fence_seen(token)
+
+    def _gap(self) -> Iterator[Effect]:
+        """Changes may be lost: every query is read again, and what waited for the feed waits for that instead."""
+        self.epoch += 1
+        self._clock += 1
+        self._backlog.clear()
+        self._due = {query: None for query in self._queries.values() if self._begun(query)}
+        self._reads.clear()
+        self._repeat.clear()
+        self._holding = None
+        for query in self._due:
+            query.reading = None
+            if query.phase is Phase.SETTLED:
+                query.phase = Phase.PENDING
+        for fence in [fence for fence in self._fences.values() if fence.armed]:
+            yield from self._fence_seen(fence.token)
+
+    def _begun(self, query: LiveQuery) -> bool:
+        """Whether the query's tables are listened to, so that it may be read."""
+        return (
+            query.phase is not Phase.STARTING
+            or query.reading is not None
+            or query in self._due
+            or query in self._repeat
+        )
+
+    # --- the write fence
+
+    def raise_fence(self, token: str, interest: Callable[[], Iterable[LiveQuery]]) -> Fence:
+        """Make a fence for a transaction that is about to commit with ``token`` noted in it."""
+        fence = self._fences[token] = Fence(token, self.epoch, interest)
+        return fence
+
+    def arm(self, fence: Fence) -> Iterator[Effect]:
+        """The fence's transaction has committed."""
+        fence.armed = True
+        yield from self._fire_if_through(fence)
+
+    def drop_fence(self, fence: Fence) -> None:
+        """The fence's transaction has not committed: nothing will come."""
+        self._fences.pop(fence.token, None)
+
+    def _fence_seen(self, token: str) -> Iterator[Effect]:
+        fence = self._fences.pop(token, None)
+        if fence is None:
+            return  # another process's, or dropped
+        fence.seen = True
+        for query in fence.interest():
+            if query.phase in (Phase.STARTING, Phase.PENDING):
+                fence.waits += 1
+                query.fences.append(fence)
+        yield from self._fire_if_through(fence)
+
+    def _release_fences(self, query: LiveQuery) -> Iterator[Effect]:
+        """The query has nothing more to tell of what the fences wait for."""
+        fences, query.fences = query.fences, []
+        for fence in fences:
+            fence.waits -= 1
+            yield from self._fire_if_through(fence)
+
+    def _fire_if_through(self, fence: Fence) -> Iterator[Effect]:
+        if fence.armed and fence.seen and not fence.waits:
+            yield Fired(fence)

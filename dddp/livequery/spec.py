@@ -1,0 +1,55 @@
+"""What a live query is, said without SQL or Django: the contract between ``orm`` (which makes it) and ``router``.
+
+A document travels as *members*: for each field the bytes of one JSON object member, name included
+(``b'"title":"Emma"'``). A value is encoded once per process and change; comparing two values is comparing bytes,
+and a frame is a join.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+from dddp.changes import Row, Table
+
+__all__ = ["Fields", "Predicate", "QuerySpec", "Shape"]
+
+Fields: TypeAlias = Mapping[str, bytes]
+"""Field name -> its encoded member, the name included: ``{"title": b'"title":"Emma"'}``."""
+
+Predicate: TypeAlias = Callable[[Row], bool]
+"""Whether a row belongs to the query; gives PostgreSQL's answer for every row, or is not used at all."""
+
+
+class Shape(Protocol):
+    """How the rows of one collection become documents."""
+
+    @property
+    def name(self) -> str:
+        """The collection's name on the wire."""
+
+    @property
+    def table(self) -> Table:
+        """The table whose rows the documents are."""
+
+    def document(self, row: Row) -> Fields | None:
+        """The document of a decoded row; None when it takes a read to make one (relations, ``serialize``)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QuerySpec:
+    """One query to keep live. Two specs are equal when they would always give the same documents."""
+
+    identity: tuple[Any, ...]  #: (database, collection, SQL, parameters, fields): hashable
+    shape: Shape
+    reads: frozenset[Table]  #: every table whose changes may change the result, ``shape.table`` included
+    fields: frozenset[str] | None = None  #: the published fields; None publishes all
+    predicate: Predicate | None = None  #: None: kept by running it again
+    source: Any = field(default=None, repr=False)  #: what the reader runs (a queryset); opaque here
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, QuerySpec) and self.identity == other.identity
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
