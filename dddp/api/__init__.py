@@ -1,0 +1,26 @@
+"""What users import: collections, publications, methods, and the registry they are given to.
+
+Importing it patches nothing and starts nothing: ``ddp.py`` files are imported by every program of the project, with
+or without gevent.
+"""
+
+from dddp.api.collection import Collection
+from dddp.api.connection import Connection
+from dddp.api.method import Call, Method, method
+from dddp.api.publication import Publication, publication
+from dddp.api.random import random_id
+from dddp.api.registry import API
+from dddp.errors import MeteorError
+
+__all__ = [
+    "API",
+    "Call",
+    "Collection",
+    "Connection",
+    "MeteorError",
+    "Method",
+    "Publication",
+    "method",
+    "publication",
+    "random_id",
+]

@@ -1,0 +1,44 @@
+"""What an exception becomes on its way to a client (ddp-wire 5.6); the traceback never leaves the server."""
+
+from __future__ import annotations
+
+from django.core.exceptions import NON_FIELD_ERRORS, ObjectDoesNotExist, PermissionDenied, ValidationError
+from django.http import Http404
+
+from dddp.errors import MeteorError
+
+__all__ = ["is_internal", "sanitise"]
+
+EXPECTED = (MeteorError, ValidationError, PermissionDenied, ObjectDoesNotExist, Http404)
+
+
+def is_internal(exception: BaseException) -> bool:
+    """Whether the client is told nothing of this exception: the caller logs the traceback, once."""
+    return not isinstance(exception, EXPECTED)
+
+
+def sanitise(exception: BaseException) -> MeteorError:
+    """The error to send for an exception that a method, a publication or a callback raised."""
+    if isinstance(exception, MeteorError):
+        return exception
+    if isinstance(exception, ValidationError):
+        return _invalid(exception)
+    if isinstance(exception, PermissionDenied):
+        return MeteorError(403, str(exception) or "Permission denied")
+    if isinstance(exception, ObjectDoesNotExist | Http404):
+        return MeteorError(404, str(exception) or "Not found")
+    return MeteorError(500, "Internal server error")
+
+
+def _invalid(exception: ValidationError) -> MeteorError:
+    """400, with the messages by field, those of no field under Django's ``__all__``."""
+    if hasattr(exception, "error_dict"):
+        details = {field: [str(text) for text in texts] for field, texts in exception.message_dict.items()}
+    else:
+        details = {NON_FIELD_ERRORS: [str(text) for text in exception.messages]}
+    return MeteorError(400, " ".join(_sentence(*item) for item in details.items()), details)
+
+
+def _sentence(field: str, messages: list[str]) -> str:
+    text = " ".join(messages)
+    return text if field == NON_FIELD_ERRORS else f"{field}: {text}"

@@ -1,0 +1,209 @@
+"""Settings: every key of ``settings.DDDP`` with its type, unit, default and reason; read at the top, passed down.
+
+Nothing here is read at import, and nothing else in the package reads ``settings.DDDP``. A key ``READ_POOL_SIZE`` of
+the dict is the attribute ``read_pool_size`` of ``Settings``. ``docs/reference/settings.rst`` says the same to users.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from django.conf import settings as django_settings
+
+from dddp.errors import ImproperlyDeclared
+
+__all__ = ["Settings", "load"]
+
+Rule: TypeAlias = Callable[[Any], str | None]
+"""What is wrong with a value, as the end of the sentence "KEY must be ..."; None when nothing is."""
+
+MiB = 1024 * 1024
+
+
+def one_of(*choices: str) -> Rule:
+    expected = " or ".join(repr(choice) for choice in choices)
+    return lambda value: None if value in choices else expected
+
+
+def whole(least: int) -> Rule:
+    """Whole numbers from ``least`` on; ``True`` is not a number."""
+
+    def rule(value: Any) -> str | None:
+        fits = isinstance(value, int) and not isinstance(value, bool) and value >= least
+        return None if fits else f"a whole number, {least} or more"
+
+    return rule
+
+
+def seconds(value: Any) -> str | None:
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
+    return None if fits else "a number of seconds above 0"
+
+
+def flag(value: Any) -> str | None:
+    return None if isinstance(value, bool) else "True or False"
+
+
+def labels(value: Any) -> str | None:
+    fits = isinstance(value, list | tuple) and all(_is_label(label) for label in value)
+    return None if fits else "a list of model labels such as 'bookstore.Book'"
+
+
+def _is_label(value: Any) -> bool:
+    return isinstance(value, str) and len(value.split(".")) == 2 and all(value.split("."))
+
+
+def origins(value: Any) -> str | None:
+    """None, or a list of what browsers send as ``Origin``: scheme, host and port, no path."""
+    fits = value is None or (isinstance(value, list | tuple) and all(_is_origin(origin) for origin in value))
+    return (
+        None if fits else "None or a list of origins such as 'https://example.org' or 'http://localhost:3000'"
+    )
+
+
+def _is_origin(value: Any) -> bool:
+    return isinstance(value, str) and "://" in value and value.count("/") == 2
+
+
+def prefix(value: Any) -> str | None:
+    fits = value == "" or (isinstance(value, str) and value.startswith("/") and not value.endswith("/"))
+    return None if fits else "'' or a path that begins with a slash and does not end with one, such as '/ddp'"
+
+
+def key(default: Any, rule: Rule, unit: str, reason: str) -> Any:
+    """A dataclass field that carries its rule, unit and reason."""
+    return dataclasses.field(default=default, metadata={"rule": rule, "unit": unit, "reason": reason})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """``settings.DDDP``, checked, with the defaults filled in."""
+
+    capture: str = key(
+        "signals",
+        one_of("signals", "triggers"),
+        unit="'signals' or 'triggers'",
+        reason="Signals need no rights in the database; triggers see every write from anywhere: for production.",
+    )
+    capture_models: tuple[str, ...] = key(
+        (),
+        labels,
+        unit="list of model labels",
+        reason="Models that querysets read without publishing them; only keys and foreign keys are captured.",
+    )
+    message_size_limit: int = key(
+        MiB,
+        whole(1024),
+        unit="bytes",
+        reason="The largest message a client may send; enough for a large document, too little to hurt.",
+    )
+    heartbeat_interval: float = key(
+        15.0,
+        seconds,
+        unit="seconds",
+        reason="How long a client may be silent before it is sent a ping; Meteor's own default is 15 s.",
+    )
+    heartbeat_timeout: float = key(
+        15.0,
+        seconds,
+        unit="seconds",
+        reason="How long a client has to answer a ping before it is dropped; Meteor's own default is 15 s.",
+    )
+    send_greeting: bool = key(
+        True,
+        flag,
+        unit="True or False",
+        reason='The first message {"server_id":"0"} that Meteor sends and some old clients wait for.',
+    )
+    read_pool_size: int = key(
+        4,
+        whole(1),
+        unit="database connections per process",
+        reason="Reads of live queries; their own, so that handlers never keep the feed waiting.",
+    )
+    handler_pool_size: int = key(
+        16,
+        whole(1),
+        unit="database connections per process",
+        reason="Methods and publications that run at once; with READ_POOL_SIZE far below max_connections.",
+    )
+    query_time_limit: float = key(
+        30.0,
+        seconds,
+        unit="seconds",
+        reason="The longest one live query may read; a repeated re-run can hold the feed for as long.",
+    )
+    outbox_limit: int = key(
+        16 * MiB,
+        whole(64 * 1024),
+        unit="bytes per client",
+        reason="What may wait for a slow client before it is disconnected; it restores itself on reconnect.",
+    )
+    subscriptions_limit: int = key(
+        1000,
+        whole(1),
+        unit="subscriptions per client",
+        reason="Far above what pages use; a hostile client must not fill the memory.",
+    )
+    method_queue_limit: int = key(
+        1000,
+        whole(1),
+        unit="messages per client",
+        reason="Messages that wait for an earlier one of the same client; past it the client is disconnected.",
+    )
+    origins: tuple[str, ...] | None = key(
+        None,
+        origins,
+        unit="None (any) or list of origins",
+        reason="Pages that may connect; login is by token and not by cookie, so any page is safe by default.",
+    )
+    url_prefix: str = key(
+        "",
+        prefix,
+        unit="path",
+        reason="Where /websocket and /sockjs begin, for an application that does not live at the root.",
+    )
+    shutdown_time_limit: float = key(
+        10.0,
+        seconds,
+        unit="seconds",
+        reason="How long methods in flight may go on after SIGTERM; process managers kill after 10 to 30 s.",
+    )
+
+
+def load() -> Settings:
+    """The settings as Django has them now.
+
+    Raises:
+        ImproperlyDeclared: ``DDDP`` is no dict, a key is unknown (the nearest known one is named), or a value is
+            of the wrong type or out of range.
+    """
+    declared = getattr(django_settings, "DDDP", {})
+    if not isinstance(declared, Mapping):
+        raise ImproperlyDeclared(f"settings.DDDP must be a dict, not {type(declared).__name__}")
+    fields = {field.name.upper(): field for field in dataclasses.fields(Settings)}
+    for name, value in declared.items():
+        _check(name, value, fields)
+    return Settings(**{name.lower(): _frozen(value) for name, value in declared.items()})
+
+
+def _check(name: Any, value: Any, fields: Mapping[str, dataclasses.Field[Any]]) -> None:
+    if name not in fields:
+        raise ImproperlyDeclared(_unknown(str(name), list(fields)))
+    expected = fields[name].metadata["rule"](value)
+    if expected:
+        raise ImproperlyDeclared(f"settings.DDDP[{name!r}] must be {expected}, not {value!r}")
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name.upper(), known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(sorted(known))}"
+    return f"settings.DDDP has no key {name!r}; {hint}"
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
