@@ -44,12 +44,7 @@ def install_capture(using: str, **options: Any) -> None:
     from dddp import conf
     from dddp.api.registry import API
     from dddp.feed.capture import install
-    from dddp.orm.tables import model_of
 
-    connection = connections[using]
-    if connection.vendor != "postgresql" or not router.allow_migrate(using, "dddp"):
-        return
-    tables = [
-        each for each in API.captured_tables() if router.allow_migrate_model(using, model_of(each.table))
-    ]
-    install(connection, tables, triggers=conf.load().capture == "triggers")
+    if router.allow_migrate(using, "dddp"):
+        tables = API.captured_tables(using)
+        install(connections[using], tables, triggers=conf.load().capture == "triggers")

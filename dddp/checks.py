@@ -12,7 +12,13 @@ from typing import Any
 from django.core.checks import CheckMessage, Tags, Warning, register
 from django.db import connections, router
 
+from dddp import conf
+from dddp.api.registry import API
+from dddp.feed import capture
+
 __all__ = ["check_capture", "check_databases", "register_checks"]
+
+HINT = "Until then changes will not reach DDP clients."
 
 
 def register_checks() -> None:
@@ -35,19 +41,16 @@ def check_databases(**options: Any) -> list[CheckMessage]:
 
 
 def check_capture(databases: Sequence[str] | None, **options: Any) -> list[CheckMessage]:
-    """The databases named with ``manage.py check --database`` must have capture installed."""
-    from dddp.feed.capture import is_installed
-
+    """Capture must be installed as declared in the databases that ``manage.py check --database`` names."""
     return [
-        Warning(
-            f"Capture is not installed in the database {alias!r}, so its changes will not reach DDP clients.",
-            hint=f"Run manage.py migrate --database {alias}.",
-            id="dddp.W002",
-        )
+        Warning(f"Capture in the database {alias!r} is not up to date: {status}.", hint=HINT, id="dddp.W002")
         for alias in databases or ()
-        if _notifies(alias) and not is_installed(connections[alias])
+        if connections[alias].vendor == "postgresql" and router.allow_migrate(alias, "dddp")
+        for status in [_status(alias)]
+        if not status.ready
     ]
 
 
-def _notifies(alias: str) -> bool:
-    return connections[alias].vendor == "postgresql" and bool(router.allow_migrate(alias, "dddp"))
+def _status(alias: str) -> capture.Status:
+    triggers = conf.load().capture == "triggers"
+    return capture.status(connections[alias], API.captured_tables(alias), triggers)

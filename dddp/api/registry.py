@@ -9,13 +9,13 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
-import itertools
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 from django.apps import AppConfig, apps
+from django.db import router
 from django.db.models import Model
 
 from dddp import conf
@@ -24,12 +24,12 @@ from dddp.api.method import Method
 from dddp.api.publication import CollectionRef, Publication
 from dddp.changes import Table
 from dddp.errors import DDDPError, ImproperlyDeclared
+from dddp.feed.capture import CapturedTable
 from dddp.orm.tables import model_of, table_of, tables_read
 
-if TYPE_CHECKING:
-    from dddp.feed.capture import CapturedTable
-
 __all__ = ["API", "Registry"]
+
+Declared: TypeAlias = Collection | type[Publication] | Method
 
 
 class Registry:
@@ -129,17 +129,24 @@ class Registry:
         Raises:
             ImproperlyDeclared: names the declaration, its file and line, and the reason.
         """
-        declared = (self.collections, self.publications, self.methods)
-        for item in itertools.chain.from_iterable(names.values() for names in declared):
+        declared: list[Declared] = [
+            *self.collections.values(),
+            *self.publications.values(),
+            *self.methods.values(),
+        ]
+        for item in declared:
             with _place_named(item):
                 item.check()
         self.captured_tables()
 
-    def captured_tables(self) -> list[CapturedTable]:
+    def captured_tables(self, database: str | None = None) -> list[CapturedTable]:
         """The tables whose changes the feed reports, each with the columns it may carry, and never another.
 
         Every table has its key and its foreign keys, which joins are followed by; a collection's table also what
         the collections of that model publish, and their ``filter_fields``.
+
+        Args:
+            database: an alias, for the tables that the project's routers put there; None for all.
 
         Raises:
             ImproperlyDeclared: ``CAPTURE_MODELS`` names a model that does not exist.
@@ -148,7 +155,7 @@ class Registry:
         for collection in self.collections.values():
             for table, names in collection.columns().items():
                 columns.setdefault(table, set()).update(names)
-        return [_captured(table, columns[table]) for table in sorted(columns)]
+        return [_captured(table, columns[table]) for table in sorted(columns) if _is_on(database, table)]
 
     def _tables(self) -> Iterator[Table]:
         for collection in self.collections.values():
@@ -229,13 +236,20 @@ def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, ImproperlyDeclared) else f"{type(error).__name__}: {error}"
 
 
-def _captured(table: Table, published: Iterable[str]) -> CapturedTable:
-    from dddp.feed.capture import CapturedTable
+def _is_on(database: str | None, table: Table) -> bool:
+    return database is None or bool(router.allow_migrate_model(database, model_of(table)))
 
-    options = model_of(table)._meta
+
+def _captured(table: Table, published: Iterable[str]) -> CapturedTable:
+    options: Any = model_of(table)._meta
     references = [field.column for field in options.local_concrete_fields if field.is_relation]
     columns = tuple(dict.fromkeys([options.pk.column, *references, *sorted(published)]))
-    return CapturedTable(table, options.db_table, options.pk.column, columns)
+    return CapturedTable(table, _quoted(options.db_table), options.pk.column, columns)
+
+
+def _quoted(name: str) -> str:
+    """As PostgreSQL's SQL names it; Django lets a ``db_table`` bring its quotes, ``"schema"."table"``."""
+    return name if name.startswith('"') else f'"{name}"'
 
 
 def _model_named(label: str) -> type[Model]:
