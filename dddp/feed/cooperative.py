@@ -1,0 +1,41 @@
+"""Waiting for PostgreSQL without stopping the event loop."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import psycopg2
+from gevent.socket import wait_read, wait_write
+from psycopg2 import extensions
+
+__all__ = ["make_psycopg2_cooperative", "wait"]
+
+
+def wait(pgconn: Any, timeout: float | None = None) -> None:
+    """Wait in this greenlet until the connection's current operation is over.
+
+    libpq's own ``connect_timeout`` does not work in this mode, so it is kept here.
+
+    Raises:
+        psycopg2.OperationalError: it took longer than ``timeout`` seconds (or than the connection's
+            ``connect_timeout`` while connecting).
+    """
+    if timeout is None and pgconn.status == extensions.STATUS_SETUP:
+        timeout = _connect_timeout(pgconn)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while (state := pgconn.poll()) != extensions.POLL_OK:
+        remaining = None if deadline is None else max(deadline - time.monotonic(), 0.001)
+        wait_for = wait_read if state == extensions.POLL_READ else wait_write
+        wait_for(pgconn.fileno(), remaining, psycopg2.OperationalError("timeout expired"))
+
+
+def make_psycopg2_cooperative() -> None:
+    """Make every psycopg2 connection of this process wait in its greenlet only."""
+    extensions.set_wait_callback(wait)
+
+
+def _connect_timeout(pgconn: Any) -> float | None:
+    text = extensions.parse_dsn(pgconn.dsn).get("connect_timeout")
+    seconds = int(text) if text else 0
+    return float(seconds) if seconds > 0 else None

@@ -1,0 +1,168 @@
+"""Capture by Django's signals: each handler notes what was written, on the database and in the transaction it was
+written in.
+
+Silent where it cannot work: other databases, before ``migrate``, after a transaction broke. The note bypasses Django's
+cursor, so that query logs and ``assertNumQueries`` see what the project does and nothing of ours.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from django.apps import apps
+from django.db import connections
+from django.db.models import ManyToManyField, Model, Q
+from django.db.models.signals import m2m_changed, post_delete, post_migrate, post_save
+
+from dddp.changes import Table
+from dddp.feed.capture import VENDOR, CapturedTable, triggered_tables
+
+__all__ = ["connect_signals"]
+
+Connection: TypeAlias = Any
+
+CHECK_INTERVAL = 10.0
+"""Seconds after which a database is asked again whether it has our functions and triggers: how long a process may
+overlook a ``migrate`` that another one ran."""
+
+UID = "dddp.feed"
+
+
+def connect_signals(tables: Sequence[CapturedTable]) -> None:
+    """Note the writes of every model that writes one of these tables. Repeatable."""
+    capture = SignalCapture({captured.table for captured in tables})
+    for model in apps.get_models(include_auto_created=True):
+        if capture.tables_of(model):
+            post_save.connect(capture.saved, sender=model, weak=False, dispatch_uid=UID)
+            post_delete.connect(capture.deleted, sender=model, weak=False, dispatch_uid=UID)
+        for relation in model._meta.local_many_to_many:
+            through = relation.remote_field.through
+            if capture.tables_of(through):
+                m2m_changed.connect(capture.relinked(relation), sender=through, weak=False, dispatch_uid=UID)
+    post_migrate.connect(capture.forget, weak=False, dispatch_uid=UID)
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What a database had when it was asked."""
+
+    noting: bool  #: our functions are there
+    triggered: frozenset[Table]  #: tables that our triggers watch: nothing to note for them
+    until: float  #: when to ask again, time.monotonic
+
+
+class SignalCapture:
+    """The handlers for one set of captured tables."""
+
+    def __init__(self, tables: Iterable[Table]) -> None:
+        self._tables = frozenset(tables)
+        self._written: dict[type[Model], list[type[Model]]] = {}
+        self._installed: dict[str, Installed] = {}
+
+    def tables_of(self, model: type[Model]) -> list[type[Model]]:
+        """The models whose captured tables a write of ``model`` writes: itself (a proxy's original) and its parents."""
+        if model not in self._written:
+            concrete = model._meta.concrete_model
+            assert concrete is not None  # abstract models have no instances
+            family = [concrete, *concrete._meta.get_parent_list()]
+            self._written[model] = [each for each in family if _table(each) in self._tables]
+        return self._written[model]
+
+    def saved(
+        self, sender: type[Model], instance: Model, using: str, update_fields: Any = None, **options: Any
+    ) -> None:
+        for model in self.tables_of(sender):
+            if update_fields is None or _writes(model, update_fields):
+                self._note(using, model, [_key(instance, model)])
+
+    def deleted(self, sender: type[Model], instance: Model, using: str, **options: Any) -> None:
+        # A child's parents are deleted, and announced, as instances of their own.
+        for model in self.tables_of(sender)[:1]:
+            if model is sender._meta.concrete_model:
+                self._note(using, model, [_key(instance, model)])
+
+    def relinked(self, relation: ManyToManyField[Any, Any]) -> Any:
+        """The m2m_changed handler of one many-to-many field: notes the rows of its table in between."""
+
+        def handle(
+            sender: type[Model], instance: Model, action: str, reverse: bool, pk_set: Any, using: str, **options: Any
+        ) -> None:
+            # Rows to be deleted are noted while they are there; the flush reads them when they are gone.
+            if action in ("post_add", "pre_remove", "pre_clear"):
+                if self._must_note(using, sender):
+                    rows = sender._base_manager.using(using).filter(_links(relation, instance, reverse, pk_set))
+                    self._note(using, sender, list(rows.values_list("pk", flat=True)))
+
+        return handle
+
+    def forget(self, using: str, **options: Any) -> None:
+        """After a ``migrate`` in this process everything may be different."""
+        self._installed.pop(using, None)
+
+    def _must_note(self, using: str, model: type[Model]) -> bool:
+        connection = connections[using]
+        if connection.vendor != VENDOR or connection.needs_rollback:
+            return False
+        installed = self._installed.get(using)
+        if installed is None or time.monotonic() >= installed.until:
+            installed = self._installed[using] = _ask(connection)
+        return installed.noting and _table(model) not in installed.triggered
+
+    def _note(self, using: str, model: type[Model], keys: list[Any]) -> None:
+        if not keys or not self._must_note(using, model):
+            return
+        connection = connections[using]
+        texts = [_text(key) for key in keys]
+        with connection.wrap_database_errors, connection.connection.cursor() as cursor:
+            # Outside of a transaction the row is committed already: the flush must read it under a lock.
+            cursor.execute(
+                "SELECT dddp_note(%s, %s::text[], %s)", (_table(model), texts, not connection.get_autocommit())
+            )
+
+
+def _ask(connection: Connection) -> Installed:
+    connection.ensure_connection()
+    with connection.wrap_database_errors, connection.connection.cursor() as cursor:
+        cursor.execute("SELECT to_regprocedure('dddp_note(text, text[], boolean)') IS NOT NULL")
+        noting = bool(cursor.fetchone()[0])
+        triggered = triggered_tables(cursor) if noting else frozenset()
+    return Installed(noting, triggered, time.monotonic() + CHECK_INTERVAL)
+
+
+def _table(model: type[Model]) -> Table:
+    return Table(model._meta.label_lower)
+
+
+def _key(instance: Model, model: type[Model]) -> Any:
+    """The key of the instance's row in the table of ``model``, the instance's own or a parent's."""
+    assert model._meta.pk is not None
+    return getattr(instance, model._meta.pk.attname)
+
+
+def _writes(model: type[Model], update_fields: Iterable[str]) -> bool:
+    own = {name for field in model._meta.local_concrete_fields for name in (field.name, field.attname)}
+    return not own.isdisjoint(update_fields)
+
+
+def _links(relation: ManyToManyField[Any, Any], instance: Model, reverse: bool, pk_set: set[Any] | None) -> Q:
+    """The rows between the instance and the given keys of the other side; without keys, all of the instance's."""
+    near, far = relation.m2m_field_name(), relation.m2m_reverse_field_name()
+    if reverse:
+        near, far = far, near
+    rows = Q(**{near: instance})
+    if pk_set is not None:
+        rows &= Q(**{f"{far}__in": pk_set})
+    if relation.remote_field.symmetrical:
+        mirrored = Q(**{far: instance})
+        rows |= mirrored if pk_set is None else mirrored & Q(**{f"{near}__in": pk_set})
+    return rows
+
+
+def _text(key: Any) -> str:
+    """A key as text that PostgreSQL reads under any settings; the flush normalises it."""
+    if isinstance(key, bytes | bytearray | memoryview):
+        return "\\x" + bytes(key).hex()
+    return str(key)

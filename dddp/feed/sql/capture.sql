@@ -1,0 +1,37 @@
+-- The capture trigger of all tables whose key is the column {key}: notes the old and the new keys of one statement.
+-- The column is written into the function, so that its plan is kept; the table's label is the trigger's argument.
+-- The settings are those that change how a key is written as text.
+
+CREATE OR REPLACE FUNCTION {schema}.{function}() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+{settings}
+AS $$
+DECLARE
+    keys text[];
+    old_keys text[];
+BEGIN
+    BEGIN
+        IF TG_OP <> 'DELETE' THEN
+            SELECT array_agg(t.key) INTO keys
+            FROM (SELECT {key}::text FROM dddp_new LIMIT {schema}.dddp_key_limit() + 1) t(key);
+        END IF;
+        IF TG_OP <> 'INSERT' THEN
+            SELECT array_agg(t.key) INTO old_keys
+            FROM (SELECT {key}::text FROM dddp_old LIMIT {schema}.dddp_key_limit() + 1) t(key);
+            IF keys IS DISTINCT FROM old_keys THEN
+                keys := keys || old_keys;
+            END IF;
+        END IF;
+    EXCEPTION WHEN undefined_column THEN
+        -- The key was renamed or dropped by a migration that has not refreshed its triggers yet.
+        PERFORM {schema}.dddp_append(',' || json_build_array('w', TG_ARGV[0]));
+        RETURN NULL;
+    END;
+    IF cardinality(keys) > {schema}.dddp_key_limit() THEN
+        PERFORM {schema}.dddp_append(',' || json_build_array('w', TG_ARGV[0]));
+    ELSIF keys IS NOT NULL THEN
+        PERFORM {schema}.dddp_append(',' || json_build_array('r', TG_ARGV[0], keys));
+    END IF;
+    RETURN NULL;
+END $$;

@@ -1,0 +1,201 @@
+-- The flush: at commit, read each touched row once, as it is now, and send it in envelopes.
+--
+-- An envelope is compact JSON of at most 7,999 bytes (NOTIFY's limit), on the channel of its table:
+--   v  version, 1               x  transaction id            b  batch: the mark's id, one per flush
+--   i  counter, so that no two envelopes are equal (NOTIFY drops the second of two equal ones)
+--   m  the table's label        c  columns, the key first    r  rows: the columns' texts
+--   g  keys of rows that are gone                            k  keys of rows to be read again
+--   w  true: the table changed as a whole                    t  tokens (on a process's channel)
+--   e  only on the last envelope of each channel: the channels this batch uses, null when too many to list
+
+-- At most 63 bytes, as NOTIFY demands. dddp.feed.channels does the same.
+CREATE FUNCTION {schema}.dddp_channel(label text) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN octet_length(label) <= 58 THEN 'dddp.' || label
+                ELSE 'dddp.#' || left(encode(sha256(convert_to(label, 'UTF8')), 'hex'), 40) END
+$$;
+
+-- Is it the commit? A deferred trigger runs also at SET CONSTRAINTS ALL IMMEDIATE (loaddata issues it), when the
+-- rows may still be an intermediate state. Then the trigger on the mark's own deletion, deferrable too, fires at once.
+CREATE FUNCTION {schema}.dddp_probe() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_catalog.set_config('dddp.probe', OLD.id::pg_catalog.text, true);
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION {schema}.dddp_flush() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    mark text[] := string_to_array(current_setting('dddp.mark', true), ' ');
+    notes text;
+BEGIN
+    IF mark[1] = 'opening' THEN
+        -- Fired inside the INSERT of the mark, so not at commit; dddp_open_mark makes another.
+        SET CONSTRAINTS {schema}.dddp_flush, {schema}.dddp_probe DEFERRED;
+        PERFORM set_config('dddp.mark', 'deferred', true);
+        RETURN NULL;
+    END IF;
+    IF mark[1] = pg_current_xact_id()::text AND mark[2] = NEW.id::text THEN
+        notes := current_setting('dddp.notes', true);
+        PERFORM set_config('dddp.mark', '', true), set_config('dddp.notes', '', true);
+        -- By ctid: no scan, so that SERIALIZABLE writers do not collide here.
+        DELETE FROM {schema}.dddp_mark WHERE ctid = mark[3]::tid;
+    ELSE
+        -- RESET ALL has wiped the notes, and where the mark lies.
+        DELETE FROM {schema}.dddp_mark WHERE id = NEW.id;
+    END IF;
+    notes := coalesce(nullif(notes, ''), ',["*"]');
+    IF current_setting('dddp.probe', true) = NEW.id::text THEN
+        SET CONSTRAINTS {schema}.dddp_flush, {schema}.dddp_probe DEFERRED;
+        PERFORM {schema}.dddp_append(notes);
+    ELSE
+        PERFORM {schema}.dddp_send(NEW.id, notes);
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE CONSTRAINT TRIGGER dddp_flush AFTER INSERT ON {schema}.dddp_mark
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.dddp_flush();
+CREATE CONSTRAINT TRIGGER dddp_probe AFTER DELETE ON {schema}.dddp_mark
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.dddp_probe();
+-- Whatever session_replication_role says, a mark is flushed.
+ALTER TABLE {schema}.dddp_mark ENABLE ALWAYS TRIGGER dddp_flush;
+ALTER TABLE {schema}.dddp_mark ENABLE ALWAYS TRIGGER dddp_probe;
+
+-- Send what the notes tell. Whatever goes wrong is never the writer's error: then all captured tables changed.
+CREATE FUNCTION {schema}.dddp_send(batch bigint, notes text) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM {schema}.dddp_send_notes(batch, notes);
+EXCEPTION WHEN OTHERS THEN
+    PERFORM {schema}.dddp_send_notes(batch, ',["*"]');
+END $$;
+
+-- The settings are those that change how a value is written as text; row_security = off makes a policy an error
+-- instead of a row that seems gone.
+CREATE FUNCTION {schema}.dddp_send_notes(batch bigint, notes text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp SET row_security = off
+SET TimeZone = 'UTC' SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres'
+SET bytea_output = 'hex' SET extra_float_digits = 1
+AS $$
+DECLARE
+    opening text := format('{"v":1,"x":"%s","b":"%s","i":', pg_current_xact_id(), batch);
+    ending text;
+    header text;
+    sent integer := 0;
+    touched record;
+    bodies text[];
+BEGIN
+    SELECT json_agg(c.channel)::text INTO ending FROM (
+        SELECT DISTINCT {schema}.dddp_channel(t.label) FROM {schema}.dddp_touched(notes) t
+        UNION ALL SELECT t.channel FROM {schema}.dddp_tokens(notes) t) c(channel);
+    ending := ',"e":' || CASE WHEN octet_length(ending) > 2000 THEN 'null' ELSE ending END || '}';
+    FOR touched IN SELECT * FROM {schema}.dddp_touched(notes) LOOP
+        header := ',"m":' || to_json(touched.label);
+        bodies := NULL;
+        IF NOT touched.whole THEN
+            bodies := {schema}.dddp_bodies(touched.label, touched.keys, touched.locked, 7999 - octet_length(
+                opening || (sent + cardinality(touched.keys)) || header || ending));
+        END IF;
+        IF bodies IS NULL THEN
+            bodies := ARRAY[',"w":true'];
+        END IF;
+        FOR n IN 1 .. cardinality(bodies) LOOP
+            PERFORM pg_notify({schema}.dddp_channel(touched.label), opening || sent || header || bodies[n]
+                || CASE WHEN n = cardinality(bodies) THEN ending ELSE '}' END);
+            sent := sent + 1;
+        END LOOP;
+    END LOOP;
+    FOR touched IN SELECT * FROM {schema}.dddp_tokens(notes) LOOP
+        PERFORM pg_notify(touched.channel, opening || sent || ',"t":' || touched.tokens || ending);
+        sent := sent + 1;
+    END LOOP;
+END $$;
+
+-- The bodies of one table's envelopes, each at most room bytes; null when the table changed as a whole.
+CREATE FUNCTION {schema}.dddp_bodies(label text, keys text[], locked boolean, room integer) RETURNS text[]
+LANGUAGE plpgsql AS $$
+DECLARE
+    captured {schema}.dddp_table;
+    found text[] := '{}';
+    items text[] := '{}';
+    missing text[] := keys;
+    absence text := 'k';
+    columns text;
+BEGIN
+    -- Under SERIALIZABLE reading rows makes unrelated writers fail: keys only.
+    IF current_setting('transaction_isolation') <> 'serializable' THEN
+        SELECT * INTO captured FROM {schema}.dddp_table t WHERE t.label = dddp_bodies.label;
+    END IF;
+    IF captured IS NOT NULL THEN
+        BEGIN
+            EXECUTE 'SELECT array_agg(key), array_agg(item) FROM (' || captured.query
+                || CASE WHEN locked THEN ' FOR NO KEY UPDATE' ELSE '' END || ') t' INTO found, items USING keys;
+            missing := NULL;
+            IF found IS NULL OR cardinality(found) < cardinality(keys) THEN
+                -- As the type writes them: a signal handler's text of a key may differ from PostgreSQL's.
+                EXECUTE format('SELECT ARRAY(SELECT k::text FROM unnest($1::%s[]) k EXCEPT SELECT unnest($2))',
+                    captured.key_type) INTO missing USING keys, found;
+            END IF;
+            -- An unlocked row that is not there was deleted here. A locked one may be back before we commit.
+            absence := CASE WHEN locked THEN 'k' ELSE 'g' END;
+        EXCEPTION
+            WHEN insufficient_privilege THEN
+                missing := keys;
+            WHEN syntax_error_or_access_rule_violation OR invalid_schema_name THEN
+                -- A migration has dropped or renamed the table or a column since the notes were taken.
+                RETURN NULL;
+            WHEN OTHERS THEN
+                missing := keys;
+        END;
+        columns := ',"c":' || array_to_json(captured.columns);
+    END IF;
+    IF cardinality(items) = 1 AND coalesce(cardinality(missing), 0) = 0
+       AND octet_length(columns || ',"r":[]') + octet_length(items[1]) <= room THEN
+        RETURN ARRAY[columns || ',"r":[' || items[1] || ']'];
+    END IF;
+    RETURN {schema}.dddp_pack(columns, found, items, missing, absence, room);
+END $$;
+
+-- Pack the items of one table into as few bodies as is simple: small items fill a body up to the room less one
+-- share, so that the item across the border still fits; each larger one gets a body of its own.
+CREATE FUNCTION {schema}.dddp_pack(columns text, found text[], items text[], missing text[], absence text, room integer)
+RETURNS text[]
+LANGUAGE plpgsql AS $$
+DECLARE
+    -- What a body needs besides its items, and the largest single row and key that fit in one.
+    around integer := octet_length(concat(columns, ',"r":[],"g":[],"k":[]'));
+    row_room integer := room - octet_length(concat(columns, ',"r":[]'));
+    key_room integer := room - octet_length(',"k":[]');
+    share integer := (room - around) / 4;
+    bodies text[];
+    fits boolean;
+BEGIN
+    WITH item AS (
+        SELECT CASE WHEN octet_length(u.item) <= row_room THEN 'r' ELSE 'k' END AS kind,
+               CASE WHEN octet_length(u.item) <= row_room THEN u.item ELSE to_json(u.key)::text END AS text
+        FROM unnest(found, items) u(key, item)
+        UNION ALL
+        SELECT absence, to_json(u.key)::text FROM unnest(missing) u(key)
+    ), sized AS (
+        SELECT kind, text, octet_length(text) + 1 AS bytes, octet_length(text) + 1 > share AS large FROM item
+    ), placed AS (
+        SELECT kind, text, bytes, large, CASE
+            WHEN large THEN row_number() OVER w
+            ELSE (sum(bytes) OVER w - bytes) / greatest(room - around - share, 1) END AS body
+        FROM sized WINDOW w AS (PARTITION BY large ORDER BY kind, text COLLATE "C" ROWS UNBOUNDED PRECEDING)
+    ), packed AS (
+        SELECT concat(
+                ',"r":[' || string_agg(text, ',') FILTER (WHERE kind = 'r') || ']',
+                ',"g":[' || string_agg(text, ',') FILTER (WHERE kind = 'g') || ']',
+                ',"k":[' || string_agg(text, ',') FILTER (WHERE kind = 'k') || ']') AS body,
+            bool_or(kind = 'r') AS rows,
+            bool_and(kind = 'r' OR bytes - 1 <= key_room) AS fits
+        FROM placed GROUP BY large, placed.body
+    )
+    SELECT array_agg(CASE WHEN p.rows THEN columns || p.body ELSE p.body END), bool_and(p.fits)
+    INTO bodies, fits FROM packed p;
+    -- A key too long even for itself.
+    RETURN CASE WHEN fits THEN bodies END;
+END $$;

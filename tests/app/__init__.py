@@ -1,0 +1,1 @@
+"""An app with a model of each kind that capture and decoding must handle."""
