@@ -1,0 +1,305 @@
+"""The merge box: what one session has, derived from its sources (ddp-wire 4.3; design, section 7).
+
+A source is a live query, or a publication that adds documents by hand. A client sees the union of its sources'
+documents, each with the union of their fields. Nothing is copied: a document of a live query is asked for when it
+is needed, and a session with one source of a collection needs nothing at all, since the query's frames are its own.
+
+Only where a hand-published document stands in several sources can values differ. Then, as in Meteor, a field is
+owned by the source that has had it longest; ``_order`` keeps that for such documents alone. Between live queries
+values differ only while one of them is waiting for a read; the newer version wins. Pure: no I/O, no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Generic, TypeAlias, TypeVar
+
+from dddp.changes import Key
+from dddp.livequery.document import Version
+from dddp.livequery.query import LiveQuery
+from dddp.livequery.spec import Fields
+from dddp.livequery.step import Step, difference, restrict
+
+__all__ = ["HandSource", "MergeBox", "Source"]
+
+B = TypeVar("B")
+
+
+class HandSource:
+    """Documents that one subscription publishes by hand, by collection and key."""
+
+    __slots__ = ("documents",)
+
+    def __init__(self) -> None:
+        self.documents: dict[str, dict[Key, dict[str, bytes]]] = {}
+
+    def fields(self, collection: str, key: Key) -> Fields | None:
+        """The fields this source publishes of a document; None if it does not publish it."""
+        return self.documents.get(collection, {}).get(key)
+
+
+Source: TypeAlias = LiveQuery | HandSource
+Transitions: TypeAlias = Mapping[Source, tuple[Version | None, Version | None]]
+Order: TypeAlias = dict[str, list[Source]]
+"""Field -> the sources that have it, the owner first."""
+
+
+class MergeBox(Generic[B]):
+    """One session's view.
+
+    Args:
+        send: takes what the edge makes of messages for this session; only handed on to ``LiveQuery.alone``.
+    """
+
+    __slots__ = ("_hand", "_live", "_order", "send")
+
+    def __init__(self, send: Callable[[B], None]) -> None:
+        self.send = send
+        self._live: dict[str, dict[LiveQuery, int]] = {}  #: collection -> attached queries -> times attached
+        self._hand: dict[str, dict[HandSource, None]] = {}  #: collection -> sources with documents in it
+        self._order: dict[tuple[str, Key], Order] = {}
+
+    # --- live queries
+
+    def replace(self, leaving: Iterable[LiveQuery], entering: Iterable[LiveQuery]) -> list[bytes]:
+        """Detach and attach live queries in one step. Returns the messages that tell the difference.
+
+        A query may be attached several times; only its first attachment and last detachment show.
+        """
+        gone: dict[LiveQuery, None] = {}
+        come: dict[LiveQuery, None] = {}
+        for query in entering:
+            if self._count(query, +1) == 1:
+                come[query] = None
+        for query in leaving:
+            if self._count(query, -1) == 0:
+                if query in come:
+                    del come[query]
+                else:
+                    gone[query] = None
+        messages = [
+            message
+            for collection in dict.fromkeys(query.collection for query in (*gone, *come))
+            for message in self._replace_in(collection, gone, come)
+        ]
+        for query in gone:
+            query.alone.pop(self, None)
+            query.shared.pop(self, None)
+        return messages
+
+    def _count(self, query: LiveQuery, step: int) -> int:
+        attached = self._live.setdefault(query.collection, {})
+        times = attached[query] = attached.get(query, 0) + step
+        return times
+
+    def _replace_in(
+        self, collection: str, gone: Iterable[LiveQuery], come: Iterable[LiveQuery]
+    ) -> Iterator[bytes]:
+        changes: dict[Key, dict[Source, tuple[Version | None, Version | None]]] = {}
+        for query in gone:
+            if query.collection == collection:
+                for key in query.keys:
+                    changes.setdefault(key, {})[query] = (_contribution(query, key), None)
+        for query in come:
+            if query.collection == collection:
+                for key in query.keys:
+                    changes.setdefault(key, {})[query] = (None, _contribution(query, key))
+        yield from self._tell(collection, changes)
+        attached = self._live[collection]
+        for query in [query for query, times in attached.items() if not times]:
+            del attached[query]
+        self._settle_audience(collection)
+
+    def queries(self) -> list[LiveQuery]:
+        """The attached live queries."""
+        return [query for attached in self._live.values() for query in attached]
+
+    def _settle_audience(self, collection: str) -> None:
+        """Enter this box where its queries find it: alone if there is but one source, else shared."""
+        attached = self._live.get(collection, {})
+        alone = len(attached) == 1 and collection not in self._hand
+        for query in attached:
+            if alone:
+                query.alone[self] = self.send
+                query.shared.pop(self, None)
+            else:
+                query.shared[self] = None
+                query.alone.pop(self, None)
+        if not attached:
+            self._live.pop(collection, None)
+
+    def apply(self, step: Step) -> list[bytes]:
+        """The messages that tell a step, for the collections of which this session has several sources."""
+        changes: dict[str, dict[Key, dict[Source, tuple[Version | None, Version | None]]]] = {}
+        for query, transitions in step.transitions.items():
+            if self not in query.shared:
+                continue
+            of_collection = changes.setdefault(query.collection, {})
+            for key, (before, after) in transitions.items():
+                published = query.spec.fields
+                moved = (_narrow(before, published), _narrow(after, published))
+                of_collection.setdefault(key, {})[query] = moved
+        return [
+            message
+            for collection, of_collection in changes.items()
+            for message in self._tell(collection, of_collection)
+        ]
+
+    # --- documents published by hand
+
+    def added(self, source: HandSource, collection: str, key: Key, fields: Fields) -> list[bytes]:
+        """The source publishes a document, or more fields of one that it publishes."""
+        present = source.fields(collection, key) or {}
+        return self._publish(source, collection, key, {**present, **fields})
+
+    def changed(
+        self, source: HandSource, collection: str, key: Key, fields: Fields, cleared: Iterable[str] = ()
+    ) -> list[bytes]:
+        """The source changes fields of a document and takes others away.
+
+        Raises:
+            KeyError: the source does not publish the document.
+        """
+        fields = {**source.documents[collection][key], **fields}
+        dropped = set(cleared)
+        kept = {name: member for name, member in fields.items() if name not in dropped}
+        return self._publish(source, collection, key, kept)
+
+    def removed(self, source: HandSource, collection: str, key: Key) -> list[bytes]:
+        """The source takes a document back.
+
+        Raises:
+            KeyError: the source does not publish the document.
+        """
+        before = source.documents[collection].pop(key)
+        messages = list(self._tell(collection, {key: {source: (Version(0, before), None)}}))
+        if not source.documents[collection]:
+            del source.documents[collection]
+            self._forget_hand(source, collection)
+        return messages
+
+    def drop(self, source: HandSource) -> list[bytes]:
+        """The source takes everything back."""
+        return [
+            message
+            for collection, documents in list(source.documents.items())
+            for key in list(documents)
+            for message in self.removed(source, collection, key)
+        ]
+
+    def _publish(
+        self, source: HandSource, collection: str, key: Key, fields: dict[str, bytes]
+    ) -> list[bytes]:
+        documents = source.documents.setdefault(collection, {})
+        if source not in self._hand.setdefault(collection, {}):
+            self._hand[collection][source] = None
+            self._settle_audience(collection)
+        present = documents.get(key)
+        documents[key] = fields
+        before = None if present is None else Version(0, present)
+        return list(self._tell(collection, {key: {source: (before, Version(0, fields))}}))
+
+    def _forget_hand(self, source: HandSource, collection: str) -> None:
+        sources = self._hand[collection]
+        del sources[source]
+        if not sources:
+            del self._hand[collection]
+            self._settle_audience(collection)
+
+    # --- merging
+
+    def _tell(self, collection: str, changes: Mapping[Key, Transitions]) -> Iterator[bytes]:
+        sources: list[Source] = [*self._live.get(collection, {}), *self._hand.get(collection, {})]
+        for key, moved in changes.items():
+            before, after = self._around(sources, collection, key, moved)
+            told = _merge(before, self._order.get((collection, key)))
+            order = self._reorder(collection, key, before, after, moved)
+            message = difference(collection, key, told, _merge(after, order))
+            if message is not None:
+                yield message
+
+    def _around(
+        self, sources: Iterable[Source], collection: str, key: Key, moved: Transitions
+    ) -> tuple[dict[Source, Version], dict[Source, Version]]:
+        """What each source contributed to a document before a change, and what it does after it."""
+        before: dict[Source, Version] = {}
+        after: dict[Source, Version] = {}
+        for source in sources:
+            if source in moved:
+                old, new = moved[source]
+            else:
+                old = new = _contribution(source, key, collection)
+            if old is not None:
+                before[source] = old
+            if new is not None:
+                after[source] = new
+        return before, after
+
+    def _reorder(
+        self,
+        collection: str,
+        key: Key,
+        before: Mapping[Source, Version],
+        after: Mapping[Source, Version],
+        moved: Transitions,
+    ) -> Order | None:
+        """Keep the owners of a document's fields, as long as it takes owners to tell them."""
+        known = self._order.pop((collection, key), None)
+        if len(after) < 2 or not any(isinstance(source, HandSource) for source in after):
+            return None
+        order = known if known is not None else _initial_order(before)
+        for source in moved:
+            had = before[source].fields if source in before else {}
+            has = after[source].fields if source in after else {}
+            for name in had:
+                if name not in has:
+                    order[name].remove(source)
+            for name in has:
+                if name not in had:
+                    order.setdefault(name, []).append(source)
+        self._order[collection, key] = order
+        return order
+
+
+def _contribution(source: Source, key: Key, collection: str = "") -> Version | None:
+    """What a source contributes to a document now."""
+    if isinstance(source, LiveQuery):
+        return _narrow(source.shown(key), source.spec.fields)
+    fields = source.fields(collection, key)
+    return None if fields is None else Version(0, fields)
+
+
+def _narrow(version: Version | None, published: frozenset[str] | None) -> Version | None:
+    if version is None or published is None:
+        return version
+    return Version(version.clock, restrict(version, published) or {})
+
+
+def _initial_order(contributions: Mapping[Source, Version]) -> Order:
+    order: Order = {}
+    for source, version in contributions.items():
+        for name in version.fields:
+            order.setdefault(name, []).append(source)
+    return order
+
+
+def _merge(contributions: Mapping[Source, Version], order: Order | None) -> Fields | None:
+    """The fields a client sees; None if no source contains the document."""
+    if not contributions:
+        return None
+    if len(contributions) == 1:
+        return next(iter(contributions.values())).fields
+    if order is not None:
+        return {name: _owned(name, owners, contributions) for name, owners in order.items() if owners}
+    merged: dict[str, bytes] = {}
+    for version in sorted(contributions.values(), key=lambda version: version.clock):
+        merged.update(version.fields)
+    return merged
+
+
+def _owned(name: str, owners: list[Source], contributions: Mapping[Source, Version]) -> bytes:
+    """The value of a field: its owner's; among live queries, the newest one's."""
+    if isinstance(owners[0], HandSource):
+        return contributions[owners[0]].fields[name]
+    live = (contributions[source] for source in owners if isinstance(source, LiveQuery))
+    return max(live, key=lambda version: version.clock).fields[name]

@@ -1,0 +1,303 @@
+"""The merge box against every scenario of ddp-wire 4.3, and its derived view of live queries."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dddp.changes import Key, Table
+from dddp.livequery.document import Documents, Version
+from dddp.livequery.query import LiveQuery, Phase
+from dddp.livequery.spec import Fields, QuerySpec
+from dddp.livequery.step import Step
+from dddp.mergebox import HandSource, MergeBox
+
+A1 = Key("A1")
+
+
+def member(name: str, value: object) -> bytes:
+    return json.dumps({name: value}, separators=(",", ":")).encode()[1:-1]
+
+
+def members(**fields: object) -> dict[str, bytes]:
+    return {name: member(name, value) for name, value in fields.items()}
+
+
+def brief(messages: list[bytes]) -> list[str]:
+    """Messages as the scenarios write them: ``added{"a":1}``, ``changed{...} cleared[...]``, ``removed``."""
+    told = []
+    for message in map(json.loads, messages):
+        text = message["msg"]
+        if "fields" in message:
+            text += json.dumps(dict(sorted(message["fields"].items())), separators=(",", ":"))
+        if "cleared" in message:
+            text += f" cleared{sorted(message['cleared'])}"
+        told.append(text)
+    return told
+
+
+class HandScenario:
+    """Sources named by letters publishing the one document A1."""
+
+    def __init__(self) -> None:
+        self.box: MergeBox[object] = MergeBox(lambda batch: None)
+        self.sources: dict[str, HandSource] = {}
+
+    def play(self, line: str) -> str:
+        """``A added foo=bar``, ``A changed foo=baz thing``: a name without a value is cleared."""
+        letter, verb, *words = line.split()
+        source = self.sources.setdefault(letter, HandSource())
+        fields = members(**{name: value for name, _, value in (w.partition("=") for w in words) if value})
+        cleared = [word for word in words if "=" not in word]
+        if verb == "added":
+            messages = self.box.added(source, "c", A1, fields)
+        elif verb == "changed":
+            messages = self.box.changed(source, "c", A1, fields, cleared)
+        else:
+            messages = self.box.removed(source, "c", A1)
+        return " ; ".join(brief(messages)) or "-"
+
+
+SCENARIOS = {
+    "two empty": ["A added -> added", "B added -> -", "A removed -> -", "B removed -> removed"],
+    "more fields": [
+        'A added a=foo -> added{"a":"foo"}',
+        'B added a=foo b=bar -> changed{"b":"bar"}',
+        "A removed -> -",
+        "B removed -> removed",
+    ],
+    "the other value shows when the first leaves": [
+        'A added foo=bar -> added{"foo":"bar"}',
+        "B added foo=baz -> -",
+        'A removed -> changed{"foo":"baz"}',
+    ],
+    "cleared once": [
+        'A added foo=bar -> added{"foo":"bar"}',
+        "A changed foo -> changed cleared['foo']",
+        "A changed foo -> -",
+    ],
+    "cleared by the owner": [
+        'A added foo=bar -> added{"foo":"bar"}',
+        "B added foo=baz -> -",
+        'A changed foo -> changed{"foo":"baz"}',
+        "A removed -> -",
+        "B removed -> removed",
+    ],
+    "three clear in turn": [
+        'A added foo=bar -> added{"foo":"bar"}',
+        "B added foo=bar -> -",
+        "C added foo=bar -> -",
+        "A changed foo -> -",
+        "B changed foo -> -",
+        "C changed foo -> changed cleared['foo']",
+    ],
+    "three change": [
+        'A added foo=bar -> added{"foo":"bar"}',
+        "B added foo=bar -> -",
+        "C added foo=bar -> -",
+        "B changed foo=baz -> -",
+        'A changed foo=baz -> changed{"foo":"baz"}',
+        "C changed foo=baz -> -",
+    ],
+    "change and clear at once": [
+        'A added foo=bar baz=quux -> added{"baz":"quux","foo":"bar"}',
+        "B added foo=baz -> -",
+        'A changed thing=stuff foo baz -> changed{"foo":"baz","thing":"stuff"} cleared[\'baz\']',
+        "A removed -> changed cleared['thing']",
+    ],
+    "ownership stays until given up": [
+        'A added f=A o=1 -> added{"f":"A","o":"1"}',
+        "B added f=B -> -",
+        'A changed f=A2 -> changed{"f":"A2"}',
+        "B changed f=B2 -> -",
+        'A changed f -> changed{"f":"B2"}',
+        "A removed -> changed cleared['o']",
+    ],
+    "a field added later is owned by who had it first": [
+        'A added a=1 -> added{"a":"1"}',
+        'B added b=1 -> changed{"b":"1"}',
+        "A changed b=2 -> -",
+        'B removed -> changed{"b":"2"}',
+    ],
+}
+
+
+@pytest.mark.parametrize("steps", SCENARIOS.values(), ids=SCENARIOS.keys())
+def test_hand_published_document_follows_the_scenario(steps: list[str]) -> None:
+    """Each step sends just what the reference implementation sent."""
+    scenario = HandScenario()
+    for step in steps:
+        line, _, expected = step.partition(" -> ")
+
+        assert scenario.play(line) == expected, line
+
+
+def test_added_twice_updates_the_fields() -> None:
+    """A departure from the reference: a second ``added`` of the same source is a change, not a second entry."""
+    scenario = HandScenario()
+    scenario.play("A added a=1")
+
+    assert scenario.play("A added a=2 b=3") == 'changed{"a":"2","b":"3"}'
+
+
+def test_changed_unknown_document_raises() -> None:
+    box: MergeBox[object] = MergeBox(lambda batch: None)
+
+    with pytest.raises(KeyError):
+        box.changed(HandSource(), "c", A1, members(a=1))
+
+
+class Shape:
+    name = "c"
+    table = Table("app.c")
+
+    def document(self, row: object) -> Fields | None:
+        return None
+
+
+class World:
+    """Live queries over one store of documents, moved by hand as the router would."""
+
+    def __init__(self) -> None:
+        self.documents = Documents()
+        self.clock = 0
+
+    def query(self, name: str, *keys: str, fields: frozenset[str] | None = None) -> LiveQuery:
+        query = LiveQuery(QuerySpec((name,), Shape(), frozenset({Shape.table}), fields), self.documents)
+        query.phase = Phase.SETTLED
+        for key in keys:
+            self.enter(query, Key(key), Step())
+        return query
+
+    def enter(self, query: LiveQuery, key: Key, step: Step, **fields: object) -> None:
+        self.clock += 1
+        document = self.documents.get("c", key)
+        version = (
+            document.current if document else Version(self.clock, members(**(fields or {"a": 1, "b": 2})))
+        )
+        self.documents.hold("c", key, version)
+        query.keys.add(key)
+        step.add(query, key, None, version)
+
+    def leave(self, query: LiveQuery, key: Key, step: Step) -> None:
+        step.add(query, key, query.shown(key), None)
+        query.keys.discard(key)
+        self.documents.release("c", key)
+
+    def update(self, key: Key, step: Step, *queries: LiveQuery, **fields: object) -> None:
+        self.clock += 1
+        document = self.documents.get("c", key)
+        assert document is not None
+        before, document.current = document.current, Version(self.clock, members(**fields))
+        for query in queries:
+            step.add(query, key, before, document.current)
+
+
+def test_only_source_is_attached_alone() -> None:
+    world = World()
+    query = world.query("q", "1")
+    box: MergeBox[object] = MergeBox(lambda batch: None)
+
+    messages = box.replace([], [query])
+
+    assert brief(messages) == ['added{"a":1,"b":2}']
+    assert (list(query.alone), list(query.shared)) == ([box], [])
+
+
+def test_second_source_shares_and_leaving_restores() -> None:
+    world = World()
+    first, second = world.query("q", "1"), world.query("r", "1", "2")
+    box: MergeBox[object] = MergeBox(lambda batch: None)
+    box.replace([], [first])
+
+    assert brief(box.replace([], [second])) == ['added{"a":1,"b":2}']
+    assert box in first.shared
+    assert box in second.shared
+
+    assert brief(box.replace([second], [])) == ["removed"]
+    assert box in first.alone
+    assert box not in second.shared
+
+
+def test_same_query_twice_shows_once() -> None:
+    world = World()
+    query = world.query("q", "1")
+    box: MergeBox[object] = MergeBox(lambda batch: None)
+    box.replace([], [query])
+
+    assert box.replace([], [query]) == []
+    assert box.replace([query], []) == []
+    assert brief(box.replace([query], [])) == ["removed"]
+
+
+def test_fields_of_two_queries_are_united() -> None:
+    world = World()
+    narrow = world.query("q", "1", fields=frozenset({"a"}))
+    wide = world.query("r", "1", fields=frozenset({"b"}))
+    box: MergeBox[object] = MergeBox(lambda batch: None)
+    box.replace([], [narrow])
+
+    assert brief(box.replace([], [wide])) == ['changed{"b":2}']
+    assert brief(box.replace([narrow], [])) == ["changed cleared['a']"]
+
+
+def test_document_moving_between_two_queries_is_only_changed() -> None:
+    """One step takes it out of one source and into the other: the client keeps it."""
+    world = World()
+    first, second = world.query("q", "1"), world.query("r", "2")
+    box: MergeBox[object] = MergeBox(lambda batch: None)
+    box.replace([], [first, second])
+    step = Step()
+    world.enter(second, Key("1"), step)
+    world.leave(first, Key("1"), step)
+
+    assert box.apply(step) == []
+
+
+def test_withheld_query_never_shows_an_older_value_after_a_newer_one() -> None:
+    """A query that waits for a read still shows the old version; the union shows the newest."""
+    world = World()
+    current, waiting = world.query("q", "1"), world.query("r", "1")
+    box: MergeBox[object] = MergeBox(lambda batch: None)
+    box.replace([], [current, waiting])
+    old = waiting.shown(Key("1"))
+    assert old is not None
+    waiting.stale[Key("1")] = old
+    step = Step()
+    world.update(Key("1"), step, current, a=9, b=2)
+    told = brief(box.apply(step))
+    settle = Step()
+    del waiting.stale[Key("1")]
+    settle.add(waiting, Key("1"), old, waiting.shown(Key("1")))
+
+    assert told == ['changed{"a":9}']
+    assert box.apply(settle) == []
+
+
+def test_swap_tells_the_difference_only() -> None:
+    """Login: the old queries leave and the new ones enter in one step."""
+    world = World()
+    old, new = world.query("q", "1", "2"), world.query("r", "2", "3")
+    box: MergeBox[object] = MergeBox(lambda batch: None)
+    box.replace([], [old])
+
+    assert sorted(brief(box.replace([old], [new]))) == ['added{"a":1,"b":2}', "removed"]
+    assert box in new.alone
+    assert box not in old.alone
+
+
+def test_hand_source_over_a_live_document_owns_only_its_new_fields() -> None:
+    world = World()
+    query = world.query("q", "1")
+    box: MergeBox[object] = MergeBox(lambda batch: None)
+    box.replace([], [query])
+    hand = HandSource()
+
+    assert brief(box.added(hand, "c", Key("1"), members(a=7, z=8))) == ['changed{"z":8}']
+    step = Step()
+    world.update(Key("1"), step, query, a=5, b=2)
+    assert brief(box.apply(step)) == ['changed{"a":5}']
+    assert brief(box.replace([query], [])) == ["changed{\"a\":7} cleared['b']"]
+    assert brief(box.drop(hand)) == ["removed"]
+    assert not box.queries()
