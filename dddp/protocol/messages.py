@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date, time
+from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias, TypeGuard
 
 import orjson
@@ -283,7 +285,7 @@ def error(reason: str, offending: Any = ABSENT) -> bytes:
     return b'{"msg":"error","reason":%b,"offendingMessage":%b}' % (_json(reason), _json(offending))
 
 
-# -- To the client: documents. The hottest functions of the server: a frame is a join of encoded members.
+# -- To the client: documents. The hottest functions of the server: a message is a join of encoded members.
 
 
 def added(collection: str, id: str, members: Iterable[bytes] = ()) -> bytes:
@@ -294,12 +296,13 @@ def added(collection: str, id: str, members: Iterable[bytes] = ()) -> bytes:
         id: the document's id as the application knows it; it is escaped here.
         members: its fields, each encoded by ``ejson.member``, never ``_id``.
     """
-    head = b'{"msg":"added",%b' % _address(collection, id)
-    fields = b",".join(members)
-    return b'%b,"fields":{%b}}' % (head, fields) if fields else head + b"}"
+    head, wire_id, fields = _head("added", collection), _json(escape_id(id)), b",".join(members)
+    if fields:
+        return b"".join((head, wire_id, b',"fields":{', fields, b"}}"))
+    return b"".join((head, wire_id, b"}"))
 
 
-def changed(collection: str, id: str, members: Iterable[bytes] = (), cleared: Sequence[str] = ()) -> bytes:
+def changed(collection: str, id: str, members: Iterable[bytes] = (), cleared: Iterable[str] = ()) -> bytes:
     """A document the client has got other fields.
 
     Args:
@@ -311,23 +314,27 @@ def changed(collection: str, id: str, members: Iterable[bytes] = (), cleared: Se
     Raises:
         ValueError: nothing changed; clients break on such a message.
     """
-    head = b'{"msg":"changed",%b' % _address(collection, id)
-    if fields := b",".join(members):
-        head = b'%b,"fields":{%b}' % (head, fields)
-    elif not cleared:
-        raise ValueError(
-            f"changed() of {collection!r} {id!r} has no fields and no cleared. Send nothing instead."
-        )
-    return b'%b,"cleared":%b}' % (head, _json(list(cleared))) if cleared else head + b"}"
+    head, wire_id, fields = _head("changed", collection), _json(escape_id(id)), b",".join(members)
+    lost = list(cleared)
+    if fields and not lost:
+        return b"".join((head, wire_id, b',"fields":{', fields, b"}}"))
+    if fields:
+        return b"".join((head, wire_id, b',"fields":{', fields, b'},"cleared":', _json(lost), b"}"))
+    if lost:
+        return b"".join((head, wire_id, b',"cleared":', _json(lost), b"}"))
+    raise ValueError(
+        f"Nothing of {collection} {id!r} has changed. Send no message then: clients break on this one."
+    )
 
 
 def removed(collection: str, id: str) -> bytes:
     """The client loses a document. Arguments as for ``added``."""
-    return b'{"msg":"removed",%b}' % _address(collection, id)
+    return b"".join((_head("removed", collection), _json(escape_id(id)), b"}"))
 
 
-def _address(collection: str, id: str) -> bytes:
-    return _json({"collection": collection, "id": escape_id(id)})[1:-1]
+@lru_cache(maxsize=1024)  # collections are few; a publication by hand may still make names up
+def _head(message: str, collection: str) -> bytes:
+    return b'{"msg":"%b","collection":%b,"id":' % (message.encode(), _json(collection))
 
 
 # -- To the client: subscriptions and methods
@@ -383,4 +390,8 @@ def _json(plain: Any) -> bytes:
     try:
         return orjson.dumps(plain, default=str)
     except TypeError:  # a lone surrogate, or keys that are not strings
-        return json.dumps(plain, default=str, separators=(",", ":")).encode()
+        return json.dumps(plain, default=_text, separators=(",", ":")).encode()
+
+
+def _text(value: Any) -> str:
+    return value.isoformat() if isinstance(value, (date, time)) else str(value)  # as orjson does by itself
