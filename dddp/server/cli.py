@@ -1,0 +1,152 @@
+"""The command line: arguments in, a running worker or one line that says why not.
+
+Runs after gevent's patches (``dddp.__main__``). What is printed to people lives here; the work is ``runtime``'s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import django
+import gevent
+from django.conf import ENVIRONMENT_VARIABLE
+
+import dddp
+from dddp import conf
+from dddp.server.address import DEFAULT_HOST, DEFAULT_PORT, Address, http_url, parse_address, websocket_url
+from dddp.server.failure import CannotStart, sentence
+
+if TYPE_CHECKING:
+    from dddp.runtime.worker import Worker
+
+__all__ = ["main"]
+
+LEVELS = (logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG)
+"""Log level by verbosity, 0 to 3."""
+
+TRACEBACK_FROM = 2
+"""The verbosity from which a failed start shows its traceback too."""
+
+EXIT_AT_ONCE = 130
+"""The exit code after a second signal, as shells give it for Ctrl-C."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until a signal stops it.
+
+    Returns:
+        The exit code: 0 after SIGINT or SIGTERM, 1 when it could not start.
+    """
+    options = parser().parse_args(argv)
+    logging.basicConfig(
+        level=LEVELS[options.verbosity], format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        serve(options)
+    except Exception as error:  # noqa: BLE001 - the outer edge: whatever it is, people get one line
+        if options.verbosity >= TRACEBACK_FROM:
+            traceback.print_exception(error)
+        sys.stderr.write(f"dddp: {sentence(error)}\n")
+        return 1
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    arguments = argparse.ArgumentParser(
+        prog="dddp",
+        description="Serve a Django project over HTTP and over DDP, the Meteor protocol, on the same port.",
+    )
+    arguments.add_argument(
+        "addresses",
+        metavar="address[:port]",
+        nargs="*",
+        help=f"where to listen, such as 8001, 0.0.0.0:8000 or [::1]:8000 ({DEFAULT_HOST}:{DEFAULT_PORT})",
+    )
+    arguments.add_argument(
+        "--settings", help=f"the Django settings module; else {ENVIRONMENT_VARIABLE} names it"
+    )
+    arguments.add_argument(
+        "-v",
+        "--verbosity",
+        type=int,
+        choices=range(len(LEVELS)),
+        default=1,
+        help="0 errors, 1 warnings (default), 2 information, 3 everything",
+    )
+    arguments.add_argument("--version", action="version", version=f"dddp {dddp.__version__}")
+    return arguments
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Start, say where, and serve until a signal comes."""
+    addresses = parse_addresses(options.addresses)
+    set_up_django(options.settings)
+    from dddp.runtime.worker import Worker  # after set-up: it imports the project's models
+    from dddp.server.application import wsgi_application
+
+    settings = conf.load()
+    worker = Worker(settings, wsgi_application())
+    worker.start(addresses)
+    stop_on_signals(worker)
+    announce(addresses, settings.url_prefix)
+    worker.serve_forever()
+
+
+def parse_addresses(texts: Sequence[str]) -> list[Address]:
+    try:
+        return [parse_address(text) for text in texts] or [(DEFAULT_HOST, DEFAULT_PORT)]
+    except ValueError as error:
+        raise CannotStart(str(error)) from error
+
+
+def set_up_django(settings_module: str | None) -> None:
+    """Load the project as ``manage.py`` would: the current folder is importable, the settings are named.
+
+    Raises:
+        CannotStart: no settings module is named, or it is not there.
+    """
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    if settings_module:
+        os.environ[ENVIRONMENT_VARIABLE] = settings_module
+    name = os.environ.get(ENVIRONMENT_VARIABLE)
+    if not name:
+        raise CannotStart(f"which project? Give --settings mysite.settings or set {ENVIRONMENT_VARIABLE}")
+    try:
+        django.setup()
+    except ModuleNotFoundError as error:
+        if not error.name or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        raise CannotStart(
+            f"there is no settings module {name!r} in {os.getcwd()} or on PYTHONPATH"
+        ) from error
+
+
+def stop_on_signals(worker: Worker) -> None:
+    """SIGINT and SIGTERM stop in order, as said in ``SHUTDOWN_TIME_LIMIT``; a second one stops at once."""
+    stopping = False
+
+    def stop() -> None:
+        nonlocal stopping
+        if stopping:
+            os._exit(EXIT_AT_ONCE)
+        stopping = True
+        sys.stderr.write("\nStopping; once more to stop at once.\n")
+        worker.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        gevent.signal_handler(number, stop)
+
+
+def announce(addresses: Sequence[Address], prefix: str) -> None:
+    """Tell people where the server is and how to stop it."""
+    version = f"dddp {dddp.__version__}, Django {django.get_version()}, {os.environ[ENVIRONMENT_VARIABLE]}"
+    places = [f"  {http_url(address)}  DDP at {websocket_url(address, prefix)}" for address in addresses]
+    print(version, *places, "Stop with Ctrl-C.", sep="\n", flush=True)
