@@ -1,0 +1,326 @@
+"""How the rows of one collection become documents: fields, their names, and the value each type has on the wire.
+
+A row here is decoded: attribute name -> the value the ORM loads, be it from the feed (``orm.rows``) or from a read
+(``orm.reads``). One encoder per field, chosen once from the field's type, serves both, so both give the same bytes.
+
+===========================================  ========================================================================
+field                                        in the document
+===========================================  ========================================================================
+key                                          not a field: the document's id (published as well only when named)
+foreign key                                  under its ``attname``: the text of the value it holds, which is the
+                                             related document's id (``to_field``: that field's value)
+many-to-many                                 only when named, as ``<name>_ids``: a sorted list of id texts
+date and time                                EJSON date; a naive one (``USE_TZ = False``) is taken in Django's default
+                                             time zone, in which Django stores it
+decimal, UUID, date, time, duration          text, as ``DjangoJSONEncoder`` writes it
+integer                                      number; above 2**53 a JavaScript client rounds it
+binary                                       EJSON binary
+JSON                                         as it is
+file, image                                  its name in the storage
+array, hstore                                list, object
+range                                        ``{"lower", "upper", "bounds"}``, bounds as in ``[)``; ``empty`` when empty
+any other type                               as it is where EJSON knows it, else its ``str()``
+===========================================  ========================================================================
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from functools import cached_property
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from django.db import models
+from django.db.models.constants import LOOKUP_SEP
+from django.db.models.fields.files import FieldFile
+from django.utils import timezone
+from psycopg2.extras import Range
+
+from dddp.changes import Key, Row, Table
+from dddp.errors import ImproperlyDeclared
+from dddp.livequery.spec import Fields
+from dddp.orm.tables import concrete, table_of, tables_read
+from dddp.protocol.ejson import member
+
+logger = logging.getLogger(__name__)
+
+__all__ = ["ModelShape", "document_id", "ejson_value"]
+
+Encoder: TypeAlias = Callable[[Any], Any]
+"""From the value the ORM loads to one that EJSON knows."""
+
+#: Types whose loaded values EJSON writes as they are. BigIntegerField and the other integers are IntegerFields.
+PLAIN = (
+    models.BooleanField,
+    models.CharField,
+    models.DecimalField,
+    models.DurationField,
+    models.FilePathField,
+    models.FloatField,
+    models.GenericIPAddressField,
+    models.IntegerField,
+    models.TextField,
+    models.TimeField,
+    models.UUIDField,
+)
+
+
+def document_id(value: Any) -> Key:
+    """A document's id from the value of its key, be it read from the feed or by the ORM."""
+    if isinstance(value, (bytes, memoryview)):
+        return Key(bytes(value).hex())
+    return Key(str(value))
+
+
+class ModelShape:
+    """The documents of one collection over one model.
+
+    Args:
+        name: the collection's name on the wire.
+        fields: names of model fields to publish; None publishes every concrete field but the key, and leaves none
+            out for its name: exclude what clients must not see.
+        exclude: names of model fields not to publish.
+        serialize: makes the fields of a document from an object, instead of ``fields``; documents then take a read.
+        select_related, prefetch_related: what ``serialize`` walks; loaded with the objects.
+
+    Raises:
+        ImproperlyDeclared: a field that the model has not, or a model without one column as its key.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: type[models.Model],
+        fields: Sequence[str] | None = None,
+        exclude: Iterable[str] = (),
+        *,
+        serialize: Callable[[Any], Mapping[str, Any]] | None = None,
+        select_related: Sequence[str] = (),
+        prefetch_related: Sequence[Any] = (),
+    ) -> None:
+        self.name = name
+        self.model = model
+        self.serialize = serialize
+        self.select_related = tuple(select_related)
+        self.prefetch_related = tuple(prefetch_related)
+        self.table: Table = table_of(model)
+        self.pk = _key_field(name, model)
+        published = _published(name, model, fields, frozenset(exclude))
+        #: Concrete fields by their name in the document.
+        self.concrete = (
+            {} if serialize else {f.attname: f for f in published if f.concrete and not f.many_to_many}
+        )
+        #: Many-to-many fields by their name in the document.
+        self.many = {} if serialize else {f"{f.name}_ids": f for f in published if f.many_to_many}
+        self._complained: set[str] = set()
+        self._encoders = tuple((attname, encoder_of(f)) for attname, f in self.concrete.items())
+
+    def __repr__(self) -> str:
+        return f"<ModelShape {self.name} of {self.model._meta.label}>"
+
+    @cached_property
+    def field_names(self) -> frozenset[str]:
+        """The names a document may have; empty where ``serialize`` decides."""
+        return frozenset(self.concrete) | frozenset(self.many)
+
+    @cached_property
+    def is_row_backed(self) -> bool:
+        """Whether a row of the table is enough to make the document."""
+        return not (self.serialize or self.many or concrete(self.model)._meta.parents)
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that documents are made of, the key's first; the key's alone when they take a read."""
+        published = [f.column for f in self.concrete.values()] if self.is_row_backed else []
+        return tuple(dict.fromkeys([self.pk.column, *published]))
+
+    @cached_property
+    def reads(self) -> frozenset[Table]:
+        """The tables that making a document reads besides what its query reads."""
+        tables = {table_of(f.remote_field.through) for f in self.many.values()}
+        for path in self.select_related:
+            tables |= _tables_on_path(self.model, path)
+        for lookup in self.prefetch_related:
+            tables |= _tables_of_prefetch(self.model, lookup)
+        return frozenset(tables)
+
+    def loading(self, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+        """The same rows with the columns that documents are made of, whatever it loaded before."""
+        plain = queryset.select_related(None).defer(None)
+        if self.serialize:
+            return plain.select_related(*self.select_related) if self.select_related else plain
+        return plain.only(self.pk.name, *(field.name for field in self.concrete.values()))
+
+    def key(self, row: Row) -> Key:
+        """The id of the document of a decoded row."""
+        return document_id(row[self.pk.attname])
+
+    def document(self, row: Row) -> Fields | None:
+        """The document of a decoded row; None when it takes a read to make one."""
+        return self.concrete_members(row) if self.is_row_backed else None
+
+    def concrete_members(self, row: Row) -> dict[str, bytes]:
+        """The members that the row's own columns give: the hot path, so one flat loop."""
+        try:
+            return {name: member(name, encode(row[name])) for name, encode in self._encoders}
+        except (TypeError, ValueError):
+            return {name: self._member(name, encode, row[name]) for name, encode in self._encoders}
+
+    def members(self, fields: Mapping[str, Any]) -> dict[str, bytes]:
+        """The members of what ``serialize`` returned; ``_id`` is left out, being the document's id already."""
+        return {
+            name: self._member(name, ejson_value, value) for name, value in fields.items() if name != "_id"
+        }
+
+    def _member(self, name: str, encode: Encoder, value: Any) -> bytes:
+        """One member; null for a value that EJSON cannot hold, so that one odd row does not stop a collection."""
+        try:
+            return member(name, encode(value))
+        except (TypeError, ValueError) as error:
+            self._complain(name, error)
+            return member(name, None)
+
+    def _complain(self, name: str, error: Exception) -> None:
+        if name not in self._complained:
+            self._complained.add(name)
+            logger.warning("Collection %s: a value of %s is published as null: %s", self.name, name, error)
+
+
+def encoder_of(field: Any) -> Encoder:
+    """The encoder of a field, chosen by its type."""
+    if field.is_relation:
+        return _reference
+    if isinstance(field, models.GeneratedField):
+        return encoder_of(field.output_field)
+    if isinstance(field, models.DateTimeField):
+        return _instant
+    if isinstance(field, PLAIN) and _loads_as_usual(field):
+        return _as_it_is
+    return ejson_value
+
+
+def ejson_value(value: Any) -> Any:
+    """Any value the ORM may load, as one that EJSON knows; goes into lists, objects and ranges."""
+    if value is None or isinstance(value, (str, bool, int, float, Decimal, UUID, bytes)):
+        return value
+    if isinstance(value, datetime.datetime):
+        return _instant(value)
+    if isinstance(value, (datetime.date, datetime.time, datetime.timedelta)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): ejson_value(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [ejson_value(item) for item in value]
+    if isinstance(value, (memoryview, bytearray)):
+        return bytes(value)
+    if isinstance(value, Range):
+        return _range(value)
+    if isinstance(value, FieldFile):
+        return value.name
+    return str(value)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _reference(value: Any) -> Key | None:
+    return None if value is None else document_id(value)
+
+
+def _instant(value: datetime.datetime | None) -> datetime.datetime | None:
+    if value is None or value.tzinfo is not None:
+        return value
+    return timezone.make_aware(value, timezone.get_default_timezone())
+
+
+def _range(value: Any) -> dict[str, Any]:
+    if value.isempty:
+        return {"lower": None, "upper": None, "bounds": "empty"}
+    bounds = ("[" if value.lower_inc else "(") + ("]" if value.upper_inc else ")")
+    return {"lower": ejson_value(value.lower), "upper": ejson_value(value.upper), "bounds": bounds}
+
+
+def _loads_as_usual(field: models.Field[Any, Any]) -> bool:
+    """Whether the field is one of Django's, or a subclass that leaves loading alone."""
+    return not hasattr(field, "from_db_value")
+
+
+def _key_field(name: str, model: type[models.Model]) -> Any:
+    if model._meta.abstract:
+        raise ImproperlyDeclared(
+            f"Collection {name}: the model {model.__name__} is abstract, it has no rows."
+        )
+    if getattr(model._meta, "is_composite_pk", False):
+        raise ImproperlyDeclared(
+            f"Collection {name}: {model._meta.label} has a composite primary key; a document's id is one value. "
+            "Publish a model whose key is one column."
+        )
+    return model._meta.pk
+
+
+def _published(
+    name: str, model: type[models.Model], fields: Sequence[str] | None, exclude: frozenset[str]
+) -> list[Any]:
+    choices = _choices(model)
+    for option, given in (("fields", fields or ()), ("exclude", exclude)):
+        unknown = sorted(set(given) - set(choices))
+        if unknown:
+            raise ImproperlyDeclared(
+                f"Collection {name}: {option} names {', '.join(map(repr, unknown))}, which {model._meta.label} "
+                f"has not. Choices: {', '.join(sorted(choices))}."
+            )
+    excluded = {choices[given] for given in exclude}
+    named = [choices[given] for given in fields] if fields is not None else _default(model)
+    return [field for field in dict.fromkeys(named) if field not in excluded and _fits(name, field)]
+
+
+def _choices(model: type[models.Model]) -> dict[str, Any]:
+    """What ``fields`` and ``exclude`` may name: fields by name, foreign keys also by ``attname``."""
+    own = {f.name: f for f in (*model._meta.concrete_fields, *model._meta.many_to_many)}
+    return own | {f.attname: f for f in model._meta.concrete_fields}
+
+
+def _default(model: type[models.Model]) -> list[Any]:
+    return [field for field in model._meta.concrete_fields if not field.primary_key]
+
+
+def _fits(name: str, field: Any) -> bool:
+    if field.attname == "_id":
+        raise ImproperlyDeclared(
+            f"Collection {name}: a field cannot be named _id on the wire, where that is the document's id. Exclude it."
+        )
+    return True
+
+
+def _tables_of_prefetch(model: type[models.Model], lookup: Any) -> set[Table]:
+    if not isinstance(lookup, models.Prefetch):
+        return _tables_on_path(model, lookup)
+    own = tables_read(lookup.queryset) if lookup.queryset is not None else frozenset[Table]()
+    return _tables_on_path(model, lookup.prefetch_through) | own
+
+
+def _tables_on_path(model: type[models.Model], path: str) -> set[Table]:
+    """The tables along a relation path such as ``author__country``: parents' and many-to-many ones included."""
+    tables: set[Table] = set()
+    for part in path.split(LOOKUP_SEP):
+        relation = _relation(model, part, path)
+        through = getattr(relation, "through", None) or getattr(relation.remote_field, "through", None)
+        model = relation.related_model
+        tables |= {table_of(each) for each in (model, through, *model._meta.all_parents) if each is not None}
+    return tables
+
+
+def _relation(model: type[models.Model], part: str, path: str) -> Any:
+    """The relation that a step of ``select_related`` (a field) or ``prefetch_related`` (an accessor) takes."""
+    relations: dict[str | None, Any] = {f.name: f for f in model._meta.get_fields() if f.is_relation}
+    relations |= {f.get_accessor_name(): f for f in model._meta.related_objects}
+    if part not in relations or relations[part].related_model is None:
+        raise ImproperlyDeclared(
+            f"{path!r} cannot be kept live: {part!r} is not a relation of {model._meta.label} to one model. "
+            f"Choices: {', '.join(sorted(filter(None, relations)))}."
+        )
+    return relations[part]

@@ -1,0 +1,205 @@
+"""From a queryset to a ``QuerySpec``: what may be kept live, under which identity, and by which tables' changes.
+
+Nothing here runs a query; a connection is used to write out SQL as it would be sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+from django.db import connections, models, router
+from django.db.models.constants import LOOKUP_SEP
+from django.db.models.fields.related import ForeignObject
+from django.db.models.query import ModelIterable
+from django.db.models.sql import Query
+from django.db.models.sql.datastructures import Join
+
+from dddp.changes import Table
+from dddp.errors import QueryRefused
+from dddp.livequery.spec import Predicate, QuerySpec
+from dddp.orm.compiler import compile_predicate, nothing
+from dddp.orm.documents import ModelShape
+from dddp.orm.tables import compiled_sql, refuse_opaque, table_of, tables_in
+
+__all__ = ["restrict", "specify"]
+
+
+def specify(
+    queryset: models.QuerySet[Any],
+    shape: ModelShape,
+    *,
+    database: str | None = None,
+    captured: frozenset[Table],
+) -> QuerySpec:
+    """Make the spec of a queryset's documents in a shape.
+
+    Args:
+        database: alias; by default the queryset's own, else the one that the model is written to: a replica does not
+            notify.
+        captured: the tables whose changes reach the feed.
+
+    Raises:
+        QueryRefused: it cannot be kept live; the message names why and what to change.
+    """
+    _refuse_unfit(queryset, shape)
+    alias = database or _own_database(queryset) or router.db_for_write(queryset.model)
+    source = _source(queryset.using(alias), shape)
+    sql, params, query = compiled_sql(source, alias)
+    reads = tables_in(sql) | shape.reads | {shape.table}
+    _refuse_uncaptured(reads - captured, shape)
+    fields = _published_fields(queryset.query, shape)
+    return QuerySpec(
+        identity=(alias, shape.name, _as_sent(sql, params, alias), fields),
+        shape=shape,
+        reads=reads,
+        fields=fields,
+        predicate=_predicate(sql, query, shape),
+        source=source,
+    )
+
+
+def restrict(
+    queryset: models.QuerySet[Any], condition: models.Q | models.QuerySet[Any]
+) -> models.QuerySet[Any]:
+    """The rows of a queryset that also satisfy a condition, before its slice is cut: the first n *of those*.
+
+    Args:
+        condition: a Q, or a queryset of the model's own rows. No row is doubled, whatever relations it goes through.
+    """
+    restricted = queryset.all()
+    if restricted.query.combinator:
+        restricted.query.combined_queries = tuple(_restricted_parts(queryset, condition))
+        return restricted
+    limits = restricted.query.low_mark, restricted.query.high_mark
+    restricted.query.clear_limits()
+    restricted = restricted.filter(_as_filter(condition, restricted))
+    restricted.query.set_limits(*limits)
+    return restricted
+
+
+def _own_database(queryset: Any) -> str | None:
+    """The alias that ``using()`` has given the queryset."""
+    alias: str | None = queryset._db
+    return alias
+
+
+def _restricted_parts(queryset: models.QuerySet[Any], condition: Any) -> Iterable[Query]:
+    for part in queryset.query.combined_queries:
+        yield restrict(_queryset_of(part, queryset), condition).query
+
+
+def _queryset_of(query: Query, like: models.QuerySet[Any]) -> models.QuerySet[Any]:
+    return models.QuerySet(like.model, query=query.chain(), using=_own_database(like))
+
+
+def _as_filter(condition: Any, queryset: models.QuerySet[Any]) -> models.Q:
+    if isinstance(condition, models.QuerySet):
+        return models.Q(pk__in=condition.values("pk"))
+    satisfying = queryset.model._base_manager.using(queryset.db).filter(condition)
+    if _is_single_valued(satisfying.query):
+        return models.Q(condition)
+    return models.Q(pk__in=satisfying.values("pk"))
+
+
+def _is_single_valued(query: Query) -> bool:
+    """Whether no join of the query can double a row: forward foreign keys and one-to-one both ways."""
+    used = [query.alias_map[alias] for alias, count in query.alias_refcount.items() if count]
+    return all(_leads_to_one(join.join_field) for join in used if isinstance(join, Join))
+
+
+def _leads_to_one(relation: Any) -> bool:
+    if isinstance(relation, ForeignObject):
+        return bool(relation.many_to_one or relation.one_to_one)
+    return isinstance(relation, models.OneToOneRel)
+
+
+# -- What is refused
+
+
+def _refuse_unfit(queryset: Any, shape: ModelShape) -> None:
+    refuse_opaque(queryset)
+    where = f"The queryset of {queryset.model._meta.label} for collection {shape.name}"
+    if queryset.query.select_for_update:
+        raise QueryRefused(f"{where} locks rows, which a live query must not. Leave out select_for_update().")
+    if queryset._fields is not None or not issubclass(queryset._iterable_class, ModelIterable):
+        raise QueryRefused(
+            f"{where} gives no model rows. Use .only() instead of values(), values_list() or dates()."
+        )
+    if getattr(queryset.model._meta, "is_composite_pk", False):
+        raise QueryRefused(f"{where} has a composite primary key; a document's id is one value.")
+    for model in _models_in(queryset.query):
+        if table_of(model) != shape.table:
+            raise QueryRefused(
+                f"{where} gives rows of {model._meta.label}; the collection's are {shape.table}."
+            )
+
+
+def _models_in(query: Query) -> set[type[models.Model]]:
+    """The model whose rows a query gives, and those of each part of a union."""
+    return {cast(type[models.Model], query.model)}.union(*map(_models_in, query.combined_queries))
+
+
+def _refuse_uncaptured(tables: frozenset[Table], shape: ModelShape) -> None:
+    if tables:
+        raise QueryRefused(
+            f"The queryset for collection {shape.name} reads {', '.join(sorted(tables))}, whose changes are not "
+            f'captured. Add {", ".join(map(repr, sorted(tables)))} to DDDP["CAPTURE_MODELS"], and run migrate.'
+        )
+
+
+# -- What the spec is made of
+
+
+def _source(queryset: models.QuerySet[Any], shape: ModelShape) -> models.QuerySet[Any]:
+    """The queryset that is run: the columns of the whole document, and no order where no slice needs one.
+
+    The document is whole although ``.only()`` publishes a part, since all queries share it.
+    """
+    source = queryset.all()
+    source.query.clear_ordering(force=False, clear_default=True)
+    return source if source.query.combinator else shape.loading(source)
+
+
+def _published_fields(query: Query, shape: ModelShape) -> frozenset[str] | None:
+    """The document fields that ``.only()`` and ``.defer()`` leave; None for all."""
+    parts = query.combined_queries or (query,)
+    loading = {(frozenset(names), deferred) for names, deferred in (part.deferred_loading for part in parts)}
+    if len(loading) > 1:
+        raise QueryRefused(
+            f"The parts of a union for collection {shape.name} publish different fields; make them equal."
+        )
+    names, deferred = loading.pop()
+    if not names:
+        return None
+    if shape.serialize:
+        raise QueryRefused(
+            f"Collection {shape.name} makes its fields by serialize(); only() and defer() do not apply."
+        )
+    fields = frozenset(_left(names, deferred, shape))
+    return None if fields == shape.field_names else fields
+
+
+def _left(names: Iterable[str], deferred: bool, shape: ModelShape) -> Iterable[str]:
+    if deferred:  # defer("author__name") leaves author_id; only("author__name") names it
+        named = {name for name in names if LOOKUP_SEP not in name}
+    else:
+        named = {name.split(LOOKUP_SEP)[0] for name in names}
+    for name, field in {**shape.concrete, **shape.many}.items():
+        if field.primary_key or (field.name in named or field.attname in named) != deferred:
+            yield name
+
+
+def _as_sent(sql: str, params: tuple[Any, ...], database: str) -> bytes:
+    """The SQL with its parameters written in: comparable, whatever types the parameters have."""
+    if not params:
+        return sql.encode()
+    with connections[database].cursor() as cursor:
+        sent: bytes = cursor.mogrify(sql, params)
+    return sent
+
+
+def _predicate(sql: str, query: Query, shape: ModelShape) -> Predicate | None:
+    if not sql:
+        return nothing
+    return compile_predicate(query) if shape.is_row_backed else None

@@ -1,0 +1,189 @@
+"""Snapshot reads: the rows of queries, and the one snapshot that says which transactions they show (design section 5).
+
+Runs on the calling greenlet's Django connection and does all its work in one read-only transaction. The token that it
+leaves in the feed comes back after every transaction that the snapshot shows. Knows no position, no live query.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeAlias, cast
+
+from django.db import Error, connections, models, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from dddp.changes import Key, Snapshot
+from dddp.errors import QueryFailed
+from dddp.livequery.spec import Fields, QuerySpec
+from dddp.orm.documents import ModelShape, document_id
+from dddp.protocol.ejson import member
+
+__all__ = ["Documents", "ReadFailed", "ReadResult", "read"]
+
+Documents: TypeAlias = dict[Key, Fields]
+"""The documents of one query, in no order."""
+
+#: Rows between two chances for other greenlets to run: some milliseconds of encoding.
+ROWS_PER_SLICE = 500
+
+#: Keys per query where documents are looked up by key: far below PostgreSQL's limits, few round trips.
+KEYS_PER_QUERY = 10_000
+
+#: One round trip. The snapshot of REPEATABLE READ is taken by the first query, so it is the one that is reported.
+BEGIN = """
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+SET LOCAL statement_timeout = %s; -- milliseconds, for each query
+SELECT pg_current_snapshot()::text
+"""
+
+
+class ReadFailed(QueryFailed):
+    """A read that gave nothing; ``__cause__`` is the error of the database or of ``serialize``.
+
+    ``spec`` is the query that failed; None when it was the transaction around the queries.
+    """
+
+    def __init__(self, spec: QuerySpec | None, cause: BaseException) -> None:
+        self.spec = spec
+        self.cause = cause
+        super().__init__(spec, cause)
+
+    def __str__(self) -> str:
+        what = f"The live query of collection {self.spec.shape.name}" if self.spec else "The snapshot read"
+        return f"{what} failed: {type(self.cause).__name__}: {str(self.cause).strip()}"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadResult:
+    """What a read has seen: whole documents, whatever part of them a query publishes."""
+
+    snapshot: Snapshot
+    rows: dict[QuerySpec, Documents]
+
+
+def read(
+    database: str,
+    specs: Sequence[QuerySpec],
+    token: str,
+    channel: str,
+    time_limit_ms: int,
+    on_snapshot: Callable[[Snapshot], None] | None = None,
+) -> ReadResult:
+    """Run queries in one snapshot, and leave a token in the feed behind it.
+
+    Args:
+        database: alias that all specs belong to.
+        channel: where the token is notified at the end.
+        time_limit_ms: for each query; 0 is none.
+        on_snapshot: told the snapshot before the first query runs. Must neither block nor raise.
+
+    Raises:
+        ReadFailed: nothing was read and no token left; the connection is usable again.
+    """
+    connection = connections[database]
+    try:
+        with transaction.atomic(using=database, durable=True):
+            snapshot = _begin(connection, time_limit_ms)
+            if on_snapshot is not None:
+                on_snapshot(snapshot)
+            rows = {spec: _documents(spec) for spec in specs}
+            _notify(connection, channel, token)
+    except ReadFailed:
+        connection.close_if_unusable_or_obsolete()
+        raise
+    except Error as error:
+        connection.close_if_unusable_or_obsolete()
+        raise ReadFailed(None, error) from error
+    return ReadResult(snapshot, rows)
+
+
+def _begin(connection: BaseDatabaseWrapper, time_limit_ms: int) -> Snapshot:
+    with connection.cursor() as cursor:
+        cursor.execute(BEGIN, [time_limit_ms])
+        (text,) = cursor.fetchone()
+    return Snapshot.parse(text)
+
+
+def _notify(connection: BaseDatabaseWrapper, channel: str, token: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, %s)", [channel, token])
+
+
+def _documents(spec: QuerySpec) -> Documents:
+    documents: Documents = {}
+    shape = cast(ModelShape, spec.shape)
+    try:
+        for queryset in _querysets(spec.source, shape):
+            documents.update(_documents_of(queryset, shape))
+    except Exception as error:  # whatever an own serialize() raises too
+        raise ReadFailed(spec, error) from error
+    return documents
+
+
+def _querysets(source: models.QuerySet[Any], shape: ModelShape) -> Iterator[models.QuerySet[Any]]:
+    """What to run for a query: its queryset, or for a union the rows of the keys it has.
+
+    The parts of a union may load different columns, and take no prefetching.
+    """
+    if not source.query.combinator:
+        yield source
+        return
+    objects = shape.loading(shape.model._base_manager.using(source.db))
+    for keys in _chunks(row[shape.pk.attname] for row in _rows(source)):
+        yield objects.filter(pk__in=keys)
+
+
+def _documents_of(queryset: models.QuerySet[Any], shape: ModelShape) -> Mapping[Key, Fields]:
+    if shape.serialize:
+        objects = queryset.prefetch_related(*shape.prefetch_related)
+        return {document_id(obj.pk): shape.members(shape.serialize(obj)) for obj in _paced(objects)}
+    documents: dict[Key, dict[str, bytes]] = {}
+    keys = []
+    for row in _paced(_rows(queryset)):
+        keys.append(row[shape.pk.attname])
+        documents[shape.key(row)] = shape.concrete_members(row)
+    for name, field in shape.many.items():
+        _add_many(documents, keys, name, field, queryset.db)
+    return documents
+
+
+def _add_many(
+    documents: dict[Key, dict[str, bytes]], keys: list[Any], name: str, field: Any, database: str
+) -> None:
+    """Add the ids that a many-to-many field leads to, sorted by key, in the read's snapshot."""
+    related: dict[Key, list[Key]] = {key: [] for key in documents}
+    source, target = f"{field.m2m_field_name()}__pk", f"{field.m2m_reverse_field_name()}__pk"
+    links = field.remote_field.through._base_manager.using(database).order_by(target)
+    for chunk in _chunks(keys):
+        for key, other in links.filter(**{f"{source}__in": chunk}).values_list(source, target):
+            related[document_id(key)].append(document_id(other))
+    for key, ids in related.items():
+        documents[key][name] = member(name, ids)
+
+
+def _rows(queryset: models.QuerySet[Any]) -> Iterator[dict[str, Any]]:
+    """The rows as model instances would be made of: attribute name -> value; annotations are left out."""
+    compiler = queryset.all().query.get_compiler(using=queryset.db)
+    results = compiler.execute_sql()
+    fields = compiler.klass_info["select_fields"]
+    start, stop = fields[0], fields[-1] + 1
+    names = [column.target.attname for column, _, _ in compiler.select[start:stop]]
+    for values in compiler.results_iter(results):
+        yield dict(zip(names, values[start:stop], strict=True))
+
+
+def _chunks(keys: Iterable[Any]) -> Iterator[list[Any]]:
+    remaining = iter(keys)
+    while chunk := list(islice(remaining, KEYS_PER_QUERY)):
+        yield chunk
+
+
+def _paced(rows: Iterable[Any]) -> Iterator[Any]:
+    """The same rows; other greenlets run in between (under gevent, sleeping is giving way)."""
+    for number, row in enumerate(rows, 1):
+        yield row
+        if number % ROWS_PER_SLICE == 0:
+            time.sleep(0)

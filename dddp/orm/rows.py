@@ -1,0 +1,180 @@
+"""From the feed's text to what the ORM would have loaded: the same typecasters, the same field converters.
+
+A row from the feed is PostgreSQL's text, made with ``TimeZone`` UTC, ``DateStyle`` ISO, ``IntervalStyle``
+postgres, ``bytea_output`` hex and ``extra_float_digits`` 1. A cursor of the ORM gets text too, and so both take
+one path: psycopg2's typecaster for the column's type, then the converters that Django's compiler applies.
+
+The types of a model's columns are looked up once, when its RowType is made; decoding does no I/O.
+
+``column::text`` differs from what a cursor receives for three types: booleans (``true``, which the typecaster
+reads as well), ``inet``, which gets a netmask, and ``char(n)``, which loses its padding; no field of Django makes
+the last. Dates that Python has not (before Christ, after 9999) are undecodable here as they are for the ORM.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+from zoneinfo import ZoneInfo
+
+import psycopg2.extensions
+from django.conf import settings
+from django.db import DatabaseError, connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg2.extras import DateTimeTZRange
+
+from dddp.changes import Change, Key, Kind, Row
+from dddp.errors import DDDPError, FeedUnavailable
+from dddp.orm.documents import document_id
+from dddp.orm.tables import concrete, table_of
+
+__all__ = ["RowType", "ValueUndecodable"]
+
+Typecaster: TypeAlias = Callable[[str, Any], Any]
+"""psycopg2's: from a value's text, and a cursor for the settings it is read with, to the value."""
+
+INET = 869
+#: timestamptz, its array, its range and the array of that.
+ZONED = frozenset({1184, 1185, 3910, 3911})
+
+
+class ValueUndecodable(DDDPError):
+    """A value of the feed that is none of its column's type. Treat the row as key only; it is read again then.
+
+    ``key`` is the row's document id; None when it was the key that could not be read.
+    """
+
+    def __init__(self, table: str, column: str, key: Key | None) -> None:
+        self.table = table
+        self.column = column
+        self.key = key
+        super().__init__(table, column, key)
+
+    def __str__(self) -> str:
+        return (
+            f"The feed's value of {self.table}.{self.column} (key {self.key}) cannot be decoded. If the column's type "
+            "has changed, run migrate and restart."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """How one column is decoded."""
+
+    name: str
+    attname: str
+    cast: Typecaster
+    converters: tuple[Callable[..., Any], ...]
+    expression: Any  #: what the converters are told they convert
+
+    def load(self, text: str | None, cursor: Any, connection: BaseDatabaseWrapper) -> Any:
+        """The value that the ORM would load."""
+        value = None if text is None else self.cast(text, cursor)
+        for convert in self.converters:
+            value = convert(value, self.expression, connection)
+        return value
+
+
+class RowType:
+    """Decodes the rows of one table of one database.
+
+    Args:
+        columns: names of the captured columns, the key's among them.
+
+    Raises:
+        FeedUnavailable: the database has not these columns.
+    """
+
+    def __init__(
+        self, model: type[models.Model], columns: Iterable[str], *, database: str = "default"
+    ) -> None:
+        self.table = table_of(model)
+        fields = {field.column: field for field in concrete(model)._meta.local_concrete_fields}
+        self._connection = connections[database]
+        self._cursor, types = self._look_up(concrete(model)._meta.db_table, list(filter(fields.get, columns)))
+        self._columns = tuple(self._column(name, oid, fields[name]) for name, oid in types.items())
+        self._names = frozenset(types)
+        (self._key_column,) = (column for column in self._columns if fields[column.name].primary_key)
+
+    def decode(self, change: Change) -> Change:
+        """The same change with its key as a document id and its row as attribute name -> value.
+
+        A row without one of the columns is key only: it was captured before the column was.
+
+        Raises:
+            ValueUndecodable: a value is none of its column's type.
+        """
+        key = self.document_id(change.key)
+        if change.kind is not Kind.ROW or change.row is None:
+            return Change(change.table, key, change.kind)
+        if not self._names <= change.row.keys():
+            return Change(change.table, key, Kind.KEY_ONLY)
+        return Change(change.table, key, Kind.ROW, self._row(change.row, key))
+
+    def document_id(self, text: str) -> Key:
+        """The document id of a key as the feed writes it.
+
+        Raises:
+            ValueUndecodable: the text is none of the key's type.
+        """
+        return document_id(self._load(self._key_column, text, None))
+
+    def _row(self, row: Row, key: Key) -> Row:
+        return {column.attname: self._load(column, row[column.name], key) for column in self._columns}
+
+    def _load(self, column: Column, text: str | None, key: Key | None) -> Any:
+        try:
+            return column.load(text, self._cursor, self._connection)
+        except Exception as error:  # a field's own from_db_value() may raise anything
+            raise ValueUndecodable(self.table, column.name, key) from error
+
+    def _look_up(self, table: str, names: list[str]) -> tuple[Any, dict[str, int]]:
+        """A cursor to cast with, and the columns' type OIDs."""
+        quote = self._connection.ops.quote_name
+        cursor = self._connection.cursor()
+        try:
+            cursor.execute(f"SELECT {', '.join(map(quote, names))} FROM {quote(table)} LIMIT 0")
+        except DatabaseError as error:
+            raise FeedUnavailable(
+                f"The columns of {self.table} cannot be read from the database: {str(error).strip()}. Run migrate."
+            ) from error
+        casting = cursor.cursor
+        casting.tzinfo_factory = lambda offset: datetime.UTC
+        return casting, {name: part.type_code for name, part in zip(names, cursor.description, strict=True)}
+
+    def _column(self, name: str, oid: int, field: Any) -> Column:
+        """Decoding as ``SQLCompiler.get_converters`` sets it up for the column."""
+        expression = field.get_col(field.model._meta.db_table)
+        converters = self._connection.ops.get_db_converters(expression)
+        converters = [*converters, *expression.get_db_converters(self._connection)]
+        return Column(name, field.attname, self._typecaster(oid), tuple(converters), expression)
+
+    def _typecaster(self, oid: int) -> Typecaster:
+        known = self._cursor.connection.string_types, psycopg2.extensions.string_types
+        cast = next((types[oid] for types in known if oid in types), psycopg2.extensions.UNICODE)
+        if oid == INET:
+            return lambda text, cursor: cast(_without_full_netmask(text), cursor)
+        if oid in ZONED and self._connection.timezone is not datetime.UTC:
+            zone = ZoneInfo(self._connection.timezone_name)
+            return lambda text, cursor: _in_zone(cast(text, cursor), zone)
+        return cast
+
+
+def _without_full_netmask(text: str) -> str:
+    """``inet`` as PostgreSQL outputs it: one address without the netmask that ``::text`` adds."""
+    return text.removesuffix("/128" if ":" in text else "/32")
+
+
+def _in_zone(value: Any, zone: ZoneInfo) -> Any:
+    """UTC times as Django's connection reads them: in the database's time zone, naive without ``USE_TZ``."""
+    if isinstance(value, datetime.datetime):
+        local = value.astimezone(zone)
+        return local if settings.USE_TZ else local.replace(tzinfo=None)
+    if isinstance(value, list):
+        return [_in_zone(item, zone) for item in value]
+    if isinstance(value, DateTimeTZRange) and not value.isempty:
+        bounds = ("[" if value.lower_inc else "(") + ("]" if value.upper_inc else ")")
+        return DateTimeTZRange(_in_zone(value.lower, zone), _in_zone(value.upper, zone), bounds)
+    return value
