@@ -15,11 +15,13 @@ import binascii
 import logging
 import socket as _names
 from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
 from typing import Any, Final
 
 import gevent
 from gevent import socket
 from gevent.event import Event
+from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler, WSGIServer
 from geventwebsocket.handler import WebSocketHandler
 from websockets.utils import accept_key
@@ -165,6 +167,9 @@ class Server:
         self._paths = frozenset((f"{prefix}/websocket", f"{prefix}/websocket/"))
         self._gone = Event()
         self._stopped = Event()
+        self.closed = False
+        self.requests = Pool()
+        self.waiting: set[gevent.Greenlet] = set()
         self._listeners = [_Listener(opened, self, wsgi) for opened in sockets]
 
     @property
@@ -185,20 +190,29 @@ class Server:
         """Wait until `stop` has been called, by another greenlet, and has finished."""
         self._stopped.wait()
 
-    def stop(self, timeout: float = 10.0) -> None:
-        """Stop accepting and close every WebSocket client with 1001.
-
-        Args:
-            timeout: seconds until those that are still there are cut off.
-        """
+    def close(self) -> None:
+        """Stop accepting connections and further HTTP requests; WebSocket clients stay."""
+        self.closed = True
         for listener in self._listeners:
             listener.close()
+        gevent.killall(list(self.waiting), block=False)
+
+    def stop(self, timeout: float = 10.0, code: int = 1001) -> None:
+        """Stop accepting, close every WebSocket client, let running HTTP requests finish.
+
+        Args:
+            timeout: seconds until what is still there is cut off.
+            code: the close code, 1001 (going away) or 1012 (service restart).
+        """
+        self.close()
         for channel in list(self.channels):
-            channel.close(1001, "server stopped")
+            channel.close(code, "the server stops")
         with gevent.Timeout(timeout, False):
+            self.requests.join()
             while self.channels:
                 self._gone.clear()
                 self._gone.wait()
+        self.requests.kill(block=False)
         for channel in list(self.channels):
             channel.abort()
         self._stopped.set()
@@ -210,6 +224,8 @@ class Server:
         channel = WebSocketChannel(taken.detach(), family, request.remote_address, self.limits, self._forget)
         self.channels.add(channel)
         channel.start(application, request, received)
+        if self.closed:
+            channel.close(1001, "the server stops")
 
     def _forget(self, channel: WebSocketChannel) -> None:
         self.channels.discard(channel)
@@ -237,10 +253,48 @@ def serve(
     return server
 
 
+class _RequestTimeout(OSError, ValueError):
+    """A client sent no complete request in time.
+
+    pywsgi takes an OSError for a lost connection and a ValueError for a bad request: either ends the
+    connection in peace.
+    """
+
+
 class _Handler(WebSocketHandler):  # type: ignore[misc]
     """One HTTP connection; a WebSocket request ends it as such."""
 
     server: _Listener
+    _deadline: gevent.Timeout | None = None  # for a request's line and headers
+
+    def handle(self) -> None:
+        try:
+            super().handle()
+        finally:
+            self._end_deadline()
+
+    def _end_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.close()
+            self._deadline = None
+
+    def read_requestline(self) -> str:
+        """Wait for a request; return nothing, which ends the connection, once the server is closed."""
+        if self.server.owner.closed:
+            return ""
+        self._deadline = gevent.Timeout.start_new(self.server.owner.limits.request, _RequestTimeout())
+        self.server.owner.waiting.add(gevent.getcurrent())
+        try:
+            line: str = super().read_requestline()
+        finally:
+            self.server.owner.waiting.discard(gevent.getcurrent())
+        return line
+
+    def read_request(self, raw_requestline: str) -> bool:
+        try:
+            return bool(super().read_request(raw_requestline))
+        finally:
+            self._end_deadline()
 
     def run_application(self) -> None:
         application = self.server.owner.application_at(self.environ["PATH_INFO"])
@@ -278,6 +332,15 @@ class _Handler(WebSocketHandler):  # type: ignore[misc]
         self.result = [] if self.command == "HEAD" else [body]
         self.process_result()
 
+    def log_error(self, msg: str, *args: object) -> None:
+        # What clients do wrong; anyone may send garbage, so it must not fill the log.
+        logger.info(msg, *args)
+
+    def _log_error(self, kind: type[BaseException], error: BaseException, trace: TracebackType) -> None:
+        # What the WSGI application let through; pywsgi would write it to stderr.
+        if not issubclass(kind, gevent.GreenletExit):
+            logger.error("! %s failed", self.requestline, exc_info=(kind, error, trace))
+
     def log_request(self) -> None:
         if access_logger.isEnabledFor(logging.INFO):
             access_logger.info("%s", self.format_request())
@@ -291,7 +354,8 @@ class _Listener(WSGIServer):  # type: ignore[misc]
         self.logger = logger  # gevent-websocket would make one of its own, with a handler
         host = str(listener.getsockname()[0])
         # Without SERVER_NAME pywsgi looks the host up in the DNS, which may take seconds.
-        super().__init__(listener, wsgi, log=None, error_log=logger, environ={"SERVER_NAME": host})
+        environ = {"SERVER_NAME": host}
+        super().__init__(listener, wsgi, log=None, error_log=logger, spawn=owner.requests, environ=environ)
 
 
 def _request(environ: Mapping[str, Any]) -> Request:

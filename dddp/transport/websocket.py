@@ -47,6 +47,9 @@ READ_SIZE: Final = 16 * 1024
 WRITE_BUFFERS: Final = 64
 """Waiting buffers handed to the system in one call; well under Linux's IOV_MAX of 1,024."""
 
+CONTROL_SIZE: Final = 127
+"""Bytes of the largest control frame a server sends (RFC 6455 section 5.5)."""
+
 REASON_SIZE: Final = 123
 """Bytes of a close reason that fit into a control frame (RFC 6455 section 5.5)."""
 
@@ -60,11 +63,13 @@ class Limits:
         waiting: bytes sent that the system has not taken yet; beyond it the peer is closed with 1013. It must
             exceed the largest batch that is ever sent at once.
         closing: seconds a peer has to answer a close frame and to hang up before it is cut off.
+        request: seconds from a connect, or from the previous answer, to the end of an HTTP request's headers.
     """
 
     message: int = 1024 * 1024
     waiting: int = 8 * 1024 * 1024
     closing: float = 5.0
+    request: float = 60.0
 
 
 def text_frames(messages: tuple[bytes, ...]) -> bytes:
@@ -138,6 +143,8 @@ class WebSocketChannel:
         self._on_gone = on_gone
         self._socket = Socket(family, _names.SOCK_STREAM, 0, fileno=fileno)
         self._socket.setblocking(False)
+        if family != _names.AF_UNIX:  # a message is small, and waits for nothing
+            self._socket.setsockopt(_names.IPPROTO_TCP, _names.TCP_NODELAY, 1)
         self._send = self._socket.send
         self._loop: Any = get_hub().loop
         self._reader: Any = self._loop.io(fileno, READ)  # None once the socket is closed
@@ -193,12 +200,16 @@ class WebSocketChannel:
     def _feed(self, data: bytes) -> None:
         protocol = self._protocol
         protocol.receive_data(data)
+        closing = protocol.state is not OPEN
+        if not closing:  # pongs go before answers, a close frame behind them
+            self._flush()
         for event in protocol.events_received():
             if not self._open:
                 break
             if isinstance(event, Frame) and event.opcode in DATA:
                 self._take(event)
-        self._flush()
+        if closing:
+            self._flush()
 
     def _take(self, frame: Frame) -> None:
         """Put a message together; the protocol has checked the sequence of frames and their size."""
@@ -248,26 +259,30 @@ class WebSocketChannel:
                 self._wait(memoryview(data)[sent:])
 
     def _wait(self, data: bytes | memoryview) -> None:
+        """Queue whole frames, or the rest (a memoryview) of some that were partly sent."""
+        limit = self._limits.waiting
+        if self.buffered + len(data) > (limit if self._open else limit + CONTROL_SIZE):
+            self._overflow(data)
+            return
         if self._waiting is None:
             self._waiting = deque()
             self._writer = self._loop.io(self._socket.fileno(), WRITE)
             self._writer.start(self._writable)
         self._waiting.append(data)
         self.buffered += len(data)
-        if self.buffered > self._limits.waiting:
-            self._overflow()
 
-    def _overflow(self) -> None:
+    def _overflow(self, data: bytes | memoryview) -> None:
         """Give up on a client that does not read: forget what waits, so that a close frame may arrive."""
-        if not self._open or self._waiting is None:
+        if not self._open or isinstance(data, memoryview):  # a frame cut in the middle lets nothing follow
             self.abort()
             return
-        head = self._waiting[0]
-        self._waiting.clear()
-        if isinstance(head, memoryview):  # partly sent: its frame must be finished before any other
-            self._waiting.append(head)
-        self.buffered = sum(map(len, self._waiting))
         logger.warning("! %s: reads too slowly, closed", self.remote_address)
+        if self._waiting:
+            head = self._waiting[0]
+            self._waiting.clear()
+            if isinstance(head, memoryview):  # partly sent: it must be finished first
+                self._waiting.append(head)
+            self.buffered = sum(map(len, self._waiting))
         self.close(CloseCode.TRY_AGAIN_LATER, "reading too slowly")
 
     def _writable(self) -> None:
@@ -330,15 +345,15 @@ class WebSocketChannel:
     def _flush(self) -> None:
         """Write what the protocol wants written: pongs, close frames, the end of the stream."""
         protocol = self._protocol
+        if self._open and protocol.state is not OPEN:
+            close = protocol.close_rcvd or protocol.close_sent
+            assert close is not None  # nothing else ends the state OPEN, as receive_eof is never called
+            self._end(close.code, close.reason)
         for data in protocol.data_to_send():
             if data == SEND_EOF:
                 self._half_close = True
             else:
                 self._write(data)
-        if self._open and protocol.state is not OPEN:
-            close = protocol.close_rcvd or protocol.close_sent
-            assert close is not None  # what else ends the state OPEN, while receive_eof is never called
-            self._end(close.code, close.reason)
         if self._half_close and self._waiting is None:
             self._hang_up()
 
