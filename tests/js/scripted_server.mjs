@@ -1,5 +1,10 @@
 /** The other end of the wire, played by the test: it hands out sockets and says what it is told to say. */
+import { afterEach } from "node:test";
+
 import { connect } from "./ddp.mjs";
+
+const clients = [];
+afterEach(() => clients.splice(0).forEach((client) => client.disconnect())); // or their timers keep node running
 
 /** A WebSocket that is connected to the test. */
 class ScriptedSocket {
@@ -34,7 +39,8 @@ export class ScriptedServer {
         sockets.push(this);
       }
     }
-    return connect("ws://server/websocket", { WebSocket: Socket, ...options });
+    clients.push(connect("ws://server/websocket", { WebSocket: Socket, ...options }));
+    return clients.at(-1);
   }
   /** Accepts the waiting socket and answers `connect`. */
   accept(session = "s1") {
