@@ -79,6 +79,11 @@ class DDDPServer:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def database(self) -> str:
+        """The ``DATABASE_URL`` it was given."""
+        return self._env["DATABASE_URL"]
+
+    @property
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid

@@ -45,7 +45,9 @@ def embedded_postgresql(data: Path) -> Iterator[str]:
 def _start(pgserver: ModuleType, data: Path) -> Any:
     try:
         # Its own way of stopping counts process ids in a file, dead ones too: with one of those it never stops.
-        return pgserver.get_server(data, cleanup_mode=None)
+        server = pgserver.get_server(data, cleanup_mode=None, start=False)
+        server.start()
+        return server
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         raise CannotStart(f"the embedded PostgreSQL did not start on {data}: {error}") from error
 
