@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from django.db.models import QuerySet
+from decimal import Decimal
+
+from django.db.models import Model, QuerySet
 
 from bookstore import models
-from dddp.api import API, Collection, MeteorError, Publication, method
-
-__all__ = ["AllBooks", "Author", "Book", "BooksByAuthorEmail", "BooksByLanguage", "CheapestBooks"]
+from dddp.api import API, Call, Collection, MeteorError, Publication, method
 
 
 class Author(Collection):
@@ -31,49 +31,49 @@ class BooksByAuthorEmail(Publication):
 
 
 class BooksByLanguage(Publication):
-    def get_queries(self, language: str) -> list[QuerySet]:
-        return [models.Book.objects.filter(language=language)]
+    def get_queries(self, language: str) -> QuerySet:
+        return models.Book.objects.filter(language=language)
 
 
 class CheapestBooks(Publication):
-    def get_queries(self, limit: int) -> list[QuerySet]:
-        if limit not in range(1, 101):
+    def get_queries(self, limit: int) -> QuerySet:
+        if not 1 <= limit <= 100:
             raise MeteorError(400, "limit must be a whole number from 1 to 100")
-        return [models.Book.objects.order_by("price", "pk")[: int(limit)]]
+        return models.Book.objects.order_by("price", "pk")[:limit]
 
 
 @method("bookstore.add_author")
-def add_author(call, name: str, email: str) -> str:
+def add_author(call: Call, name: str, email: str) -> str:
     return store(models.Author(name=name.strip(), email=email.strip()))
 
 
 @method("bookstore.add_book")
-def add_book(call, title: str, author_id: str, published: int, price: str | int | float) -> str:
+def add_book(call: Call, title: str, author_id: str, published: int, price: Decimal) -> str:
     author = find(models.Author, author_id)
-    return store(models.Book(title=title.strip(), author=author, published=published, price=str(price)))
+    return store(models.Book(title=title.strip(), author=author, published=published, price=price))
 
 
 @method("bookstore.rename_book")
-def rename_book(call, book_id: str, title: str) -> str:
+def rename_book(call: Call, book_id: str, title: str) -> str:
     book = find(models.Book, book_id)
     book.title = title.strip()
     return store(book, "title")
 
 
 @method("bookstore.reprice_book")
-def reprice_book(call, book_id: str, price: str | int | float) -> str:
+def reprice_book(call: Call, book_id: str, price: Decimal) -> str:
     book = find(models.Book, book_id)
-    book.price = str(price)  # as text: 12.99 as a float has more decimals than a price
+    book.price = price
     return store(book, "price")
 
 
 @method("bookstore.remove_book")
-def remove_book(call, book_id: str) -> str:
+def remove_book(call: Call, book_id: str) -> str:
     find(models.Book, book_id).delete()
     return book_id
 
 
-def find(model, key: str):
+def find(model: type[Model], key: str) -> Model:
     """The row with this id, locked until the method's transaction ends; error 404 when there is none."""
     try:
         return model.objects.select_for_update(no_key=True).get(pk=key)
@@ -81,7 +81,7 @@ def find(model, key: str):
         raise MeteorError(404, f"There is no {model._meta.verbose_name} with the id {key!r}") from None
 
 
-def store(row, *fields: str) -> str:
+def store(row: Model, *fields: str) -> str:
     """Check a row, save it (or only the named fields) and answer its id; error 400 names a wrong field."""
     row.full_clean()
     row.save(update_fields=fields or None)
