@@ -59,56 +59,73 @@ class MergeBox(Generic[B]):
         self._hand: dict[str, dict[HandSource, None]] = {}  #: collection -> sources with documents in it
         self._order: dict[tuple[str, Key], Order] = {}
 
-    # --- live queries
+    # --- sources as a whole
 
-    def replace(self, leaving: Iterable[LiveQuery], entering: Iterable[LiveQuery]) -> list[bytes]:
-        """Detach and attach live queries in one step. Returns the messages that tell the difference.
+    def replace(self, leaving: Iterable[Source], entering: Iterable[Source]) -> list[bytes]:
+        """Detach and attach sources in one step. Returns the messages that tell the difference.
 
-        A query may be attached several times; only its first attachment and last detachment show.
+        A live query may be attached several times; only its first attachment and last detachment show.
         """
-        gone: dict[LiveQuery, None] = {}
-        come: dict[LiveQuery, None] = {}
-        for query in entering:
-            if self._count(query, +1) == 1:
-                come[query] = None
-        for query in leaving:
-            if self._count(query, -1) == 0:
-                if query in come:
-                    del come[query]
-                else:
-                    gone[query] = None
-        messages = [
-            message
-            for collection in dict.fromkeys(query.collection for query in (*gone, *come))
-            for message in self._replace_in(collection, gone, come)
-        ]
-        for query in gone:
-            query.alone.pop(self, None)
-            query.shared.pop(self, None)
+        come = dict.fromkeys(source for source in entering if self._enter(source))
+        gone = dict.fromkeys(source for source in leaving if self._leaves(source))
+        for source in [source for source in gone if source in come]:
+            del gone[source], come[source]
+            self._forget(source)
+        collections = dict.fromkeys(name for source in (*gone, *come) for name in _collections(source))
+        messages = [message for name in collections for message in self._replace_in(name, gone, come)]
+        for source in gone:
+            self._forget(source)
+        for name in collections:
+            self._settle_audience(name)
         return messages
 
-    def _count(self, query: LiveQuery, step: int) -> int:
-        attached = self._live.setdefault(query.collection, {})
-        times = attached[query] = attached.get(query, 0) + step
-        return times
+    def _enter(self, source: Source) -> bool:
+        """Enter a source into the view; whether it was not in there before."""
+        if isinstance(source, HandSource):
+            for collection in source.documents:
+                self._hand.setdefault(collection, {})[source] = None
+            return True
+        attached = self._live.setdefault(source.collection, {})
+        attached[source] = attached.get(source, 0) + 1
+        return attached[source] == 1
+
+    def _leaves(self, source: Source) -> bool:
+        """Take one use of a source back; whether that was the last."""
+        if isinstance(source, HandSource):
+            return True
+        attached = self._live[source.collection]
+        attached[source] -= 1
+        return not attached[source]
+
+    def _forget(self, source: Source) -> None:
+        if isinstance(source, HandSource):
+            for collection in list(source.documents):
+                self._forget_hand(source, collection)
+            return
+        del self._live[source.collection][source]
+        source.alone.pop(self, None)
+        source.shared.pop(self, None)
 
     def _replace_in(
-        self, collection: str, gone: Iterable[LiveQuery], come: Iterable[LiveQuery]
+        self, collection: str, gone: Mapping[Source, None], come: Mapping[Source, None]
     ) -> Iterator[bytes]:
         changes: dict[Key, dict[Source, tuple[Version | None, Version | None]]] = {}
-        for query in gone:
-            if query.collection == collection:
-                for key in query.keys:
-                    changes.setdefault(key, {})[query] = (_contribution(query, key), None)
-        for query in come:
-            if query.collection == collection:
-                for key in query.keys:
-                    changes.setdefault(key, {})[query] = (None, _contribution(query, key))
+        for source in gone:
+            for key in _keys(source, collection):
+                changes.setdefault(key, {})[source] = (_contribution(source, key, collection), None)
+        for source in come:
+            for key in _keys(source, collection):
+                changes.setdefault(key, {})[source] = (None, _contribution(source, key, collection))
         yield from self._tell(collection, changes)
-        attached = self._live[collection]
-        for query in [query for query, times in attached.items() if not times]:
-            del attached[query]
-        self._settle_audience(collection)
+
+    def close(self) -> None:
+        """The session has ended: no query reaches it any more."""
+        for query in self.queries():
+            query.alone.pop(self, None)
+            query.shared.pop(self, None)
+        self._live.clear()
+        self._hand.clear()
+        self._order.clear()
 
     def queries(self) -> list[LiveQuery]:
         """The attached live queries."""
@@ -176,16 +193,8 @@ class MergeBox(Generic[B]):
         if not source.documents[collection]:
             del source.documents[collection]
             self._forget_hand(source, collection)
+            self._settle_audience(collection)
         return messages
-
-    def drop(self, source: HandSource) -> list[bytes]:
-        """The source takes everything back."""
-        return [
-            message
-            for collection, documents in list(source.documents.items())
-            for key in list(documents)
-            for message in self.removed(source, collection, key)
-        ]
 
     def _publish(
         self, source: HandSource, collection: str, key: Key, fields: dict[str, bytes]
@@ -204,7 +213,6 @@ class MergeBox(Generic[B]):
         del sources[source]
         if not sources:
             del self._hand[collection]
-            self._settle_audience(collection)
 
     # --- merging
 
@@ -261,7 +269,18 @@ class MergeBox(Generic[B]):
         return order
 
 
-def _contribution(source: Source, key: Key, collection: str = "") -> Version | None:
+def _collections(source: Source) -> Iterable[str]:
+    return (source.collection,) if isinstance(source, LiveQuery) else tuple(source.documents)
+
+
+def _keys(source: Source, collection: str) -> Iterable[Key]:
+    """The keys of the documents that a source contains."""
+    if isinstance(source, LiveQuery):
+        return source.keys if source.collection == collection else ()
+    return source.documents.get(collection, ())
+
+
+def _contribution(source: Source, key: Key, collection: str) -> Version | None:
     """What a source contributes to a document now."""
     if isinstance(source, LiveQuery):
         return _narrow(source.shown(key), source.spec.fields)

@@ -299,5 +299,28 @@ def test_hand_source_over_a_live_document_owns_only_its_new_fields() -> None:
     world.update(Key("1"), step, query, a=5, b=2)
     assert brief(box.apply(step)) == ['changed{"a":5}']
     assert brief(box.replace([query], [])) == ["changed{\"a\":7} cleared['b']"]
-    assert brief(box.drop(hand)) == ["removed"]
+    assert brief(box.replace([hand], [])) == ["removed"]
     assert not box.queries()
+
+
+def test_hand_source_enters_and_leaves_as_a_whole() -> None:
+    """What a publication has prepared shows in one step, and goes in one step."""
+    box: MergeBox[object] = MergeBox(lambda batch: None)
+    old, new = HandSource(), HandSource()
+    box.added(old, "c", Key("1"), members(a=1))
+    box.added(old, "c", Key("2"), members(a=1))
+    new.documents = {"c": {Key("2"): members(a=5), Key("3"): members(a=3)}}
+
+    assert sorted(brief(box.replace([old], [new]))) == ['added{"a":3}', 'changed{"a":5}', "removed"]
+    assert sorted(brief(box.replace([new], []))) == ["removed", "removed"]
+
+
+def test_closed_box_is_in_no_audience() -> None:
+    world = World()
+    query = world.query("q", "1")
+    box: MergeBox[object] = MergeBox(lambda batch: None)
+    box.replace([], [query])
+
+    box.close()
+
+    assert (list(query.alone), list(query.shared)) == ([], [])
