@@ -147,7 +147,13 @@ class Server:
         wsgi: gets every other request.
         prefix: mount point of the WebSocket path, as ``/app``; the WSGI application is not moved by it.
         accept: called with each WebSocket request, in its own greenlet; a false answer refuses it with 403.
-        limits: what one WebSocket client may cost.
+        limits: what one client may cost.
+
+    Attributes:
+        channels: the WebSocket clients, those still closing included.
+        requests: the greenlets of HTTP connections.
+        waiting: those of them that have no request to answer just now.
+        closed: nothing new is accepted any more.
     """
 
     def __init__(
