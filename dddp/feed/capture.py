@@ -33,7 +33,8 @@ TRANSITIONS = {
 }
 
 STABLE_KEYS = frozenset(
-    f"pg_catalog.{name}" for name in ("int2", "int4", "int8", "uuid", "text", "varchar", "bpchar", "bool", "numeric")
+    f"pg_catalog.{name}"
+    for name in ("int2", "int4", "int8", "uuid", "text", "varchar", "bpchar", "bool", "numeric")
 )
 """Keys whose text does not depend on the session. For all others the capture function fixes the settings, which
 costs some microseconds per statement."""
@@ -51,7 +52,9 @@ class CapturedTable:
     table: Table
     relation: str  #: as SQL names it, quoted: '"bookstore_book"'
     key_column: str  #: unquoted
-    columns: tuple[str, ...] = ()  #: unquoted; the key column is carried first whether it is named here or not
+    columns: tuple[
+        str, ...
+    ] = ()  #: unquoted; the key column is carried first whether it is named here or not
 
     def carried(self) -> list[str]:
         return [self.key_column, *(name for name in self.columns if name != self.key_column)]
@@ -209,11 +212,12 @@ class _Plan:
 def _plan(cursor: Any, tables: Iterable[CapturedTable], triggers: bool) -> _Plan:
     found = [_entry(cursor, captured) for captured in tables]
     entries = frozenset(entry for entry in found if entry is not None)
+    wanted = frozenset(trigger for entry in entries for trigger in _wanted(cursor, entry) if triggers)
     return _Plan(
         schema=_schema(cursor),
         entries=entries,
         registered=_registered(cursor),
-        wanted=frozenset(trigger for entry in entries for trigger in _wanted(cursor, entry)) if triggers else frozenset(),
+        wanted=wanted,
         installed=_installed(cursor),
     )
 
@@ -235,11 +239,14 @@ def _entry(cursor: Any, captured: CapturedTable) -> _Entry | None:
     """The registry's row for a table; None while the table or its key column does not exist."""
     carried = captured.carried()
     cursor.execute(DESCRIBE, (captured.key_column, carried, captured.relation))
-    relation, key_type, existing = cursor.fetchone() or (None, None, ())
-    if key_type is None:
+    found = cursor.fetchone()
+    if found is None or found[1] is None:
         return None
+    relation, key_type, existing = found
     columns = tuple(name for name in carried if name in existing)
-    return _Entry(captured.table, relation, captured.key_column, key_type, columns, _query(relation, key_type, columns))
+    return _Entry(
+        captured.table, relation, captured.key_column, key_type, columns, _query(relation, key_type, columns)
+    )
 
 
 def _query(relation: str, key_type: str, columns: Sequence[str]) -> str:
@@ -292,13 +299,18 @@ def _is_created(cursor: Any) -> bool:
 
 
 def _schema(cursor: Any) -> str:
-    cursor.execute("SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass('dddp_table')")
+    cursor.execute(
+        "SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass('dddp_table')"
+    )
     return str(cursor.fetchone()[0])
 
 
 def _registered(cursor: Any) -> frozenset[_Entry]:
     cursor.execute("SELECT label, relation, key_column, key_type, columns, query FROM dddp_table")
-    return frozenset(_Entry(*row[:4], tuple(row[4]), row[5]) for row in cursor.fetchall())
+    return frozenset(
+        _Entry(label, relation, key_column, key_type, tuple(columns), query)
+        for label, relation, key_column, key_type, columns, query in cursor.fetchall()
+    )
 
 
 def _installed(cursor: Any) -> frozenset[_Trigger]:

@@ -33,7 +33,9 @@ class Group:
     tables: set[Table] = field(default_factory=set)
     marks: list[str] = field(default_factory=list)
     ended: set[str] = field(default_factory=set)  #: channels whose last envelope has come
-    ends: frozenset[str] | None = None  #: all channels of the batch; None: not known (yet, or too many to list)
+    ends: frozenset[str] | None = (
+        None  #: all channels of the batch; None: not known (yet, or too many to list)
+    )
 
     def transaction(self) -> Transaction:
         return Transaction(self.xid, tuple(self.changes), frozenset(self.tables), tuple(self.marks))
@@ -71,7 +73,9 @@ class Assembler:
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self.channels: frozenset[str] = frozenset()  #: those we listen to, as of the last committed LISTEN or UNLISTEN
+        self.channels: frozenset[str] = (
+            frozenset()
+        )  #: those we listen to, as of the last committed LISTEN or UNLISTEN
         self.undecodable = 0  #: how many payloads could not be read, ever
         self._clock = clock
         self._group: Group | None = None

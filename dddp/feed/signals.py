@@ -20,7 +20,7 @@ from django.db.models.signals import m2m_changed, post_delete, post_migrate, pos
 from dddp.changes import Table
 from dddp.feed.capture import VENDOR, CapturedTable, triggered_tables
 
-__all__ = ["connect_signals"]
+__all__ = ["connect_signals", "disconnect_signals"]
 
 Connection: TypeAlias = Any
 
@@ -28,21 +28,35 @@ CHECK_INTERVAL = 10.0
 """Seconds after which a database is asked again whether it has our functions and triggers: how long a process may
 overlook a ``migrate`` that another one ran."""
 
+NOTED_ACTIONS = frozenset({"post_add", "pre_remove", "pre_clear"})
+"""Of m2m_changed: rows to be deleted are noted while they are there; the flush reads them when they are gone."""
+
 UID = "dddp.feed"
 
 
 def connect_signals(tables: Sequence[CapturedTable]) -> None:
-    """Note the writes of every model that writes one of these tables. Repeatable."""
-    capture = SignalCapture({captured.table for captured in tables})
+    """Note the writes of every model that writes one of these tables; of no other any more."""
+    disconnect_signals()
+    capture = SignalCapture(captured.table for captured in tables)
     for model in apps.get_models(include_auto_created=True):
         if capture.tables_of(model):
             post_save.connect(capture.saved, sender=model, weak=False, dispatch_uid=UID)
+        if capture.captures(model):
+            # Not for a child of a captured model: a listener makes Django load the rows of a bulk delete.
             post_delete.connect(capture.deleted, sender=model, weak=False, dispatch_uid=UID)
         for relation in model._meta.local_many_to_many:
             through = relation.remote_field.through
-            if capture.tables_of(through):
+            if through is not None and capture.captures(through):
                 m2m_changed.connect(capture.relinked(relation), sender=through, weak=False, dispatch_uid=UID)
     post_migrate.connect(capture.forget, weak=False, dispatch_uid=UID)
+
+
+def disconnect_signals() -> None:
+    """Undo ``connect_signals``."""
+    for model in apps.get_models(include_auto_created=True):
+        for signal in (post_save, post_delete, m2m_changed):
+            signal.disconnect(sender=model, dispatch_uid=UID)
+    post_migrate.disconnect(dispatch_uid=UID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +76,17 @@ class SignalCapture:
         self._written: dict[type[Model], list[type[Model]]] = {}
         self._installed: dict[str, Installed] = {}
 
+    def captures(self, model: type[Model]) -> bool:
+        """Whether the table of this model's own is captured (a proxy's is its original's)."""
+        return _table(model) in self._tables
+
     def tables_of(self, model: type[Model]) -> list[type[Model]]:
-        """The models whose captured tables a write of ``model`` writes: itself (a proxy's original) and its parents."""
+        """The models whose captured tables a save of ``model`` writes: itself and its parents."""
         if model not in self._written:
-            concrete = model._meta.concrete_model
-            assert concrete is not None  # abstract models have no instances
-            family = [concrete, *concrete._meta.get_parent_list()]
-            self._written[model] = [each for each in family if _table(each) in self._tables]
+            family = [model, *model._meta.get_parent_list()]
+            self._written[model] = list(
+                {_table(each): each for each in family if self.captures(each)}.values()
+            )
         return self._written[model]
 
     def saved(
@@ -80,21 +98,23 @@ class SignalCapture:
 
     def deleted(self, sender: type[Model], instance: Model, using: str, **options: Any) -> None:
         # A child's parents are deleted, and announced, as instances of their own.
-        for model in self.tables_of(sender)[:1]:
-            if model is sender._meta.concrete_model:
-                self._note(using, model, [_key(instance, model)])
+        self._note(using, sender, [_key(instance, sender)])
 
     def relinked(self, relation: ManyToManyField[Any, Any]) -> Any:
         """The m2m_changed handler of one many-to-many field: notes the rows of its table in between."""
 
         def handle(
-            sender: type[Model], instance: Model, action: str, reverse: bool, pk_set: Any, using: str, **options: Any
+            sender: type[Model],
+            instance: Model,
+            action: str,
+            reverse: bool,
+            pk_set: Any,
+            using: str,
+            **options: Any,
         ) -> None:
-            # Rows to be deleted are noted while they are there; the flush reads them when they are gone.
-            if action in ("post_add", "pre_remove", "pre_clear"):
-                if self._must_note(using, sender):
-                    rows = sender._base_manager.using(using).filter(_links(relation, instance, reverse, pk_set))
-                    self._note(using, sender, list(rows.values_list("pk", flat=True)))
+            if action in NOTED_ACTIONS and self._must_note(using, sender):
+                rows = sender._base_manager.using(using).filter(_links(relation, instance, reverse, pk_set))
+                self._note(using, sender, list(rows.values_list("pk", flat=True)))
 
         return handle
 
@@ -119,7 +139,8 @@ class SignalCapture:
         with connection.wrap_database_errors, connection.connection.cursor() as cursor:
             # Outside of a transaction the row is committed already: the flush must read it under a lock.
             cursor.execute(
-                "SELECT dddp_note(%s, %s::text[], %s)", (_table(model), texts, not connection.get_autocommit())
+                "SELECT dddp_note(%s, %s::text[], %s)",
+                (_table(model), texts, not connection.get_autocommit()),
             )
 
 
@@ -133,7 +154,7 @@ def _ask(connection: Connection) -> Installed:
 
 
 def _table(model: type[Model]) -> Table:
-    return Table(model._meta.label_lower)
+    return Table((model._meta.concrete_model or model)._meta.label_lower)
 
 
 def _key(instance: Model, model: type[Model]) -> Any:
@@ -143,7 +164,8 @@ def _key(instance: Model, model: type[Model]) -> Any:
 
 
 def _writes(model: type[Model], update_fields: Iterable[str]) -> bool:
-    own = {name for field in model._meta.local_concrete_fields for name in (field.name, field.attname)}
+    concrete = model._meta.concrete_model or model
+    own = {name for field in concrete._meta.local_concrete_fields for name in (field.name, field.attname)}
     return not own.isdisjoint(update_fields)
 
 

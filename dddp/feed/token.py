@@ -20,7 +20,7 @@ SELECT pg_current_xact_id_if_assigned() IS NOT NULL,
 def send_token(cursor: Any, channel: str, token: str) -> None:
     """Send a token to a process's channel, through any DB-API cursor. Allowed in a read-only transaction.
 
-    The token must not begin with a brace, and be one that no other read uses: NOTIFY drops the second of two equal ones.
+    The token must not begin with a brace; each must differ, since NOTIFY drops the second of two equal ones.
     """
     cursor.execute("SELECT pg_notify(%s, %s)", (channel, token))
 

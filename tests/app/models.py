@@ -34,10 +34,10 @@ class ProxyPlace(Place):
         proxy = True
 
 
-class Tag(models.Model):
+class Label(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     name = models.CharField(max_length=100)
-    places = models.ManyToManyField(Place, related_name="tags")
+    places = models.ManyToManyField(Place, related_name="labels")
     friends = models.ManyToManyField("self")
 
     class Meta:
