@@ -22,7 +22,7 @@ def new_id() -> str:
     return random_id("default")
 
 
-class AleaIdField(models.CharField[str, str]):
+class AleaIdField(models.CharField):
     """A Meteor id: 17 unmistakable letters and digits, drawn when the object is made.
 
     The n-th object of a collection made in a method gets the id of the n-th insert that the client simulated.

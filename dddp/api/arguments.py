@@ -227,24 +227,28 @@ def _decimal(value: Any) -> Decimal:
     raise Mismatch("decimal", value)
 
 
-def _uuid(value: Any) -> UUID:
-    try:
-        return UUID(_string(value))
-    except ValueError:
-        raise Mismatch("UUID", value) from None
-
-
 def _date(value: Any) -> date:
     """A calendar day: ISO text, or an EJSON date, which counts in UTC."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).date()
-    try:
-        return date.fromisoformat(_string(value))
-    except ValueError:
-        raise Mismatch("date (YYYY-MM-DD)", value) from None
+    day: date = _parsed_date(value)
+    return day
+
+
+def _parsed(parse: Callable[[str], Any], expected: str) -> Check:
+    """What travels as text."""
+
+    def check(value: Any) -> Any:
+        try:
+            return parse(_string(value))
+        except (Mismatch, ValueError):
+            raise Mismatch(expected, value) from None
+
+    return check
 
 
 _string = _instance(str, "string")
+_parsed_date = _parsed(date.fromisoformat, "date (YYYY-MM-DD)")
 
 _SCALARS: dict[Any, Check] = {
     bool: _instance(bool, "boolean"),
@@ -259,7 +263,7 @@ _SCALARS: dict[Any, Check] = {
     str: _string,
     None: _null,
     type(None): _null,
-    UUID: _uuid,
+    UUID: _parsed(UUID, "UUID"),
 }
 
 

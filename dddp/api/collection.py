@@ -175,7 +175,7 @@ class Collection:
             field = self.model._meta.get_field(name)
         except FieldDoesNotExist:
             field = None
-        if field is None or not getattr(field, "column", None):
+        if field is None or not field.concrete or field.many_to_many:
             raise ImproperlyDeclared(
                 f"collection {self.name}: filter_fields names {name!r}, which is no column of {self.model._meta.label}"
             )

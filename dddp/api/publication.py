@@ -17,7 +17,9 @@ from dddp.api.access import Permissions, User, check_access, load_user
 from dddp.api.arguments import Signature
 from dddp.api.collection import Collection
 from dddp.api.connection import Connection
+from dddp.changes import Table
 from dddp.errors import ImproperlyDeclared, MeteorError
+from dddp.orm.tables import tables_read
 
 __all__ = ["Publication", "Selection", "Source", "publication"]
 
@@ -157,12 +159,19 @@ class Publication:
         Raises:
             ImproperlyDeclared: nothing is published, a queryset has no collection, an annotation is none that a
                 client can meet, or an automatic publication takes parameters.
+            QueryRefused: one of ``queries`` is raw SQL.
         """
         signature = cls.signature()
-        if cls._handler() is _queries_of:
-            cls.selections(cls.queries)
+        cls.tables()
         if cls.auto:
             _check_takes_none(signature)
+
+    @classmethod
+    def tables(cls) -> frozenset[Table]:
+        """Every table that ``queries`` reads; those of ``get_queries`` are not known from the code alone."""
+        if cls._handler() is not _queries_of:
+            return frozenset()
+        return frozenset().union(*(tables_read(each.queryset) for each in cls.selections(cls.queries)))
 
     def added(self, collection: CollectionRef, id: Any, fields: Mapping[str, Any]) -> None:
         """Give the client a document that this subscription has not given it yet."""

@@ -25,7 +25,7 @@ from dddp.api.publication import CollectionRef, Publication
 from dddp.changes import Table
 from dddp.errors import DDDPError, ImproperlyDeclared
 from dddp.feed.capture import CapturedTable
-from dddp.orm.tables import model_of, table_of, tables_read
+from dddp.orm.tables import model_of, table_of
 
 __all__ = ["API", "Registry"]
 
@@ -161,8 +161,7 @@ class Registry:
         for collection in self.collections.values():
             yield from collection.tables()
         for publication in self.publications.values():
-            for selection in publication.selections(publication.queries or []):
-                yield from tables_read(selection.queryset)
+            yield from publication.tables()
         for label in conf.load().capture_models:
             yield table_of(_model_named(label))
 
