@@ -66,6 +66,7 @@ class DDDPServer:
         }
         self._process: subprocess.Popen[str] | None = None
         self._changed = threading.Condition()
+        self._ended = True  # and all it printed is in the log
         self._reader: threading.Thread | None = None
 
     @property
@@ -121,7 +122,7 @@ class DDDPServer:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        seen = len(self.log)
+        seen, self._ended = len(self.log), False
         self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
         self._reader.start()
         try:
@@ -180,7 +181,7 @@ class DDDPServer:
 
         def settled() -> bool:
             found[:] = [line for line in self.log[since:] if re.search(pattern, line)]
-            return bool(found) or self._process is None or self._process.poll() is not None
+            return bool(found) or self._ended
 
         with self._changed:
             self._changed.wait_for(settled, time_limit)
@@ -191,13 +192,11 @@ class DDDPServer:
         assert process.stdout is not None
         with process.stdout:
             for line in process.stdout:
-                self._note(line)
-        process.wait()
-        self._note("")
-
-    def _note(self, line: str) -> None:
+                with self._changed:
+                    self.log.append(line)
+                    self._changed.notify_all()
         with self._changed:
-            self.log.append(line)
+            self._ended = True
             self._changed.notify_all()
 
 

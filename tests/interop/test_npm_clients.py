@@ -6,12 +6,13 @@ import contextlib
 import json
 import subprocess
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import ejson
 from tests.conftest import BOOKSTORE
 from tests.server import DDDPServer, run_django
 
@@ -58,7 +59,7 @@ def in_django(server: DDDPServer, code: str) -> str:
 
 
 def milliseconds(moment: str) -> int:
-    return int(datetime.fromisoformat(moment).astimezone(UTC).timestamp() * 1000)
+    return ejson.encode(datetime.fromisoformat(moment))["$date"]
 
 
 @pytest.mark.parametrize("script", ["ddp.js", "simpleddp.js"])
