@@ -232,7 +232,7 @@ def test_a_misspelt_order_or_filter_is_a_mistake():
         model = Paper
         order_by = ["titel"]
 
-    with pytest.raises(ImproperlyDeclared, match="qs_filter or order_by: .*titel"):
+    with pytest.raises(ImproperlyDeclared, match=r"qs_filter or order_by: .*titel"):
         Wrong().check()
 
 

@@ -87,7 +87,7 @@ def test_a_model_with_several_collections_needs_a_pair():
         queries = [Team.objects.all()]
 
     with pytest.raises(
-        ImproperlyDeclared, match="app.Team has several collections, teams, other teams: say which"
+        ImproperlyDeclared, match=r"app.Team has several collections, teams, other teams: say which"
     ):
         subscribe(AllTeams).resolve()
 
@@ -96,7 +96,7 @@ def test_a_model_without_a_collection_is_a_mistake():
     class Users(Publication):
         queries = [User.objects.all()]
 
-    with pytest.raises(ImproperlyDeclared, match="no collection for auth.User: register a Collection"):
+    with pytest.raises(ImproperlyDeclared, match=r"no collection for auth.User: register a Collection"):
         subscribe(Users).resolve()
 
 
