@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket as names
 from collections.abc import Iterator
+from itertools import pairwise
 
 import gevent
 import pytest
@@ -526,19 +527,21 @@ def test_larger_than_the_limit_in_one_batch_is_refused(
 # Fairness
 
 
-def test_flood_leaves_others_their_turn(server: Server) -> None:
-    """A client that sends without end is read in portions; others are served in between."""
+def test_flooding_clients_take_turns() -> None:
+    """However much a client has sent, it is read in portions, with the others' in between."""
     order: list[str] = []
     application = RecordingApplication(lambda receiver, message: order.append(message))
-    with serving(application) as server, Client(server) as flood, Client(server) as other:
-        flood.upgrade()
-        other.upgrade()
-        gevent.spawn(flood.send, text("f") * 40_000)
-        until(lambda: order)
-        other.send(text("other"))
+    with serving(application) as server, Client(server) as one, Client(server) as two:
+        for client, message in ((one, "1"), (two, "2")):
+            client.upgrade()
+            until(lambda: len(server.channels) == len(application.receivers))
+            application.last.channel.pause()
+            client.send(text(message) * 10_000)
+        for receiver in application.receivers:
+            receiver.channel.resume()
 
-        until(lambda: len(order) == 40_001)
-        assert order.index("other") < 39_000
+        until(lambda: len(order) == 20_000)
+        assert sum(first != second for first, second in pairwise(order)) > 4
 
 
 def test_paused_channel_receives_nothing_until_resumed(
