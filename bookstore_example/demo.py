@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import django
+from django.apps import apps
 from django.core.management import call_command
 from django.db import connections
 
@@ -35,6 +36,7 @@ def main(address: str = "localhost:8000") -> int:
             set_up()
             if owned:
                 make_admin()
+            connections.close_all()
             return serve(address)
     except KeyboardInterrupt:
         return 130
@@ -55,20 +57,18 @@ def database() -> Iterator[bool]:
 
 
 def set_up() -> None:
-    """Make the tables and load the books, where that is still to be done."""
+    """Make the tables, and load the books into an empty shop: what visitors renamed or deleted stays so."""
     django.setup()
     call_command("migrate", verbosity=0)
-    call_command("load_books")
-    connections.close_all()
+    if not apps.get_model("bookstore.Book").objects.exists():
+        call_command("load_books")
 
 
 def make_admin() -> None:
     """An account for ``/admin/``, in the demonstration's own database only."""
-    from django.contrib.auth.models import User
-
-    if not User.objects.filter(is_superuser=True).exists():
-        User.objects.create_superuser(**ADMIN)
-    connections.close_all()
+    users = apps.get_model("auth.User").objects
+    if not users.filter(is_superuser=True).exists():
+        users.create_superuser(**ADMIN)
     sys.stdout.write("Django's admin is at /admin/, user admin, password admin.\n")
     sys.stdout.flush()
 
