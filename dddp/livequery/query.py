@@ -42,7 +42,6 @@ class LiveQuery:
         "spec",
         "stale",
         "users",
-        "waiting",
     )
 
     def __init__(self, spec: QuerySpec, documents: Documents) -> None:
@@ -54,7 +53,6 @@ class LiveQuery:
         self.phase = Phase.STARTING
         self.reading: Read | None = None
         self.users = 0  #: subscriptions that opened it and have not closed it
-        self.waiting: list[Callable[[LiveQuery, Exception | None], None]] = []
         self.fences: list[Any] = []
         #: Merge boxes for which this is the only source of its collection -> their send function.
         self.alone: dict[Any, Callable[[Any], None]] = {}

@@ -133,6 +133,13 @@ class Router:
         if query.phase is Phase.STARTING:
             self._due[query] = None
 
+    def fail(self, query: LiveQuery, error: Exception) -> Iterator[Effect]:
+        """The query cannot be kept live: it is closed, and its like will be a new one."""
+        if query.phase is not Phase.CLOSED:
+            self._withdraw(query)
+            yield Failed(query, error)
+            yield from self._release_fences(query)
+
     def close(self, query: LiveQuery) -> Iterator[Effect]:
         """Give one use back; the last one takes the query and what only it held along (``Closed``)."""
         query.users -= 1
@@ -212,15 +219,10 @@ class Router:
                 continue
             query.reading = None
             if query.spec == spec:
-                yield from self._fail(query, error)
+                yield from self.fail(query, error)
             else:
                 self._due[query] = None
         yield from self._drain()
-
-    def _fail(self, query: LiveQuery, error: Exception) -> Iterator[Effect]:
-        self._withdraw(query)
-        yield Failed(query, error)
-        yield from self._release_fences(query)
 
     def _end(self, read: Read) -> None:
         del self._reads[read.token]

@@ -1,0 +1,357 @@
+"""One client's connection: its session, its queue of messages, its view, its subscriptions.
+
+Who may change what: everything here happens in the event loop without giving way, whichever greenlet calls. What may
+wait (handlers, methods) runs in the handler pool and comes back through ``end``, ``change_user`` and ``send``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+import gevent
+
+from dddp.errors import MeteorError
+from dddp.livequery.query import LiveQuery
+from dddp.mergebox import MergeBox
+from dddp.protocol import messages
+from dddp.protocol.session import Close, Connected, Event, Invoke, Session, State, Subscribe, Unsubscribe
+from dddp.runtime.invocation import Invocation
+from dddp.runtime.live import LiveDatabase
+from dddp.runtime.pool import Pool
+from dddp.runtime.subscription import Run, Subscription
+from dddp.transport.contract import Batch, Channel, Request
+
+if TYPE_CHECKING:
+    from dddp.runtime.application import Application
+
+__all__ = ["Connection"]
+
+logger = logging.getLogger(__name__)
+
+TOO_MANY_MESSAGES = 4008
+"""Close code for a client that sends more than it lets us answer (private range of RFC 6455, 7.4.2)."""
+
+
+class Connection:
+    """What a transport hands a client's messages to, and what publications and methods know as the connection."""
+
+    __slots__ = (
+        "_advancing",
+        "_application",
+        "_blocked",
+        "_callbacks",
+        "_channel",
+        "_queue",
+        "_request",
+        "_session",
+        "_subscriptions",
+        "active",
+        "box",
+        "runs",
+        "user_id",
+    )
+
+    def __init__(self, application: Application, channel: Channel, request: Request) -> None:
+        self._application = application
+        self._channel = channel
+        self._request = request
+        self._session = Session(greeting=application.settings.send_greeting)
+        self._queue: deque[Event] | None = None  # made when something has to wait
+        self._blocked = False  # a message is being handled
+        self._advancing = False
+        self._subscriptions: dict[str, Subscription] = {}
+        self._callbacks: list[Callable[[], object]] | None = None
+        self.active = True
+        self.user_id: str | None = None
+        self.box: MergeBox[Batch] = MergeBox(channel.send_batch)
+        self.runs: dict[Run, None] = {}  #: every run that has not ended, shown or not
+        self._flush()
+
+    # --- what publications and methods may know (``dddp.api.connection.Connection``)
+
+    @property
+    def id(self) -> str:
+        """The DDP session's id."""
+        return self._session.id or ""
+
+    @property
+    def client_address(self) -> str:
+        """The client's IP address."""
+        return self._request.remote_address
+
+    @property
+    def http_headers(self) -> Mapping[str, str]:
+        """Some headers of the request that opened the connection, names in lower case."""
+        return self._request.headers
+
+    def close(self) -> None:
+        """Disconnect the client."""
+        self._handle(self._session.close())
+
+    def on_close(self, callback: Callable[[], object]) -> None:
+        """Have something called when the connection has ended; at once if it has."""
+        if not self.active:
+            callback()
+            return
+        if self._callbacks is None:
+            self._callbacks = []
+        self._callbacks.append(callback)
+
+    # --- what runs and invocations need
+
+    @property
+    def databases(self) -> Mapping[str, LiveDatabase]:
+        """The databases that are served live, by alias."""
+        return self._application.databases
+
+    @property
+    def handlers(self) -> Pool:
+        """Where code that may wait runs."""
+        return self._application.handlers
+
+    def queries_of(self, live: LiveDatabase) -> list[LiveQuery]:
+        """The session's live queries of a database, settled or not."""
+        return [query for run in self.runs for query, of in run.queries.items() if of is live]
+
+    def send(self, message: bytes) -> None:
+        """Send one message."""
+        if self.active:
+            self._channel.send(message)
+
+    def send_all(self, told: Iterable[bytes]) -> None:
+        """Send messages contiguously."""
+        batch = Batch(told)
+        if batch.messages and self.active:
+            self._channel.send_batch(batch)
+
+    def send_ready(self, subscriptions: list[str]) -> None:
+        """Tell which subscriptions have sent their first documents."""
+        self.send(messages.ready(subscriptions))
+
+    # --- what the transport reports (``dddp.transport.contract.Receiver``)
+
+    def receive(self, text: str) -> None:
+        """Take one message of the client."""
+        self._handle(self._session.receive(text))
+
+    def drained(self) -> None:
+        """The socket has taken all that waited."""
+
+    def closed(self, code: int, reason: str) -> None:
+        """The connection has ended, whoever ended it."""
+        self.active = False
+        self._session.close()
+        self._application.forget(self)
+        self.box.close()
+        self._queue = None
+        for run in list(self.runs):
+            self._forget(run)
+        callbacks, self._callbacks = self._callbacks or [], None
+        for callback in callbacks:
+            self.handlers.submit(callback)
+
+    def tick(self) -> None:
+        """One heartbeat interval has passed."""
+        self._handle(self._session.tick())
+
+    # --- messages, one after another
+
+    def _handle(self, events: Iterable[Event]) -> None:
+        self._flush()
+        for event in events:
+            if isinstance(event, Close):
+                self._channel.close(event.code, event.reason)
+            elif isinstance(event, Connected):
+                self._start_automatic()
+            else:
+                self._enqueue(event)
+
+    def _flush(self) -> None:
+        for message in self._session.data_to_send():
+            self._channel.send(message)
+
+    def _enqueue(self, event: Event) -> None:
+        if self._queue is None:
+            self._queue = deque()
+        self._queue.append(event)
+        if len(self._queue) > self._application.settings.method_queue_limit:
+            logger.warning("! %s sends more than it lets us answer; disconnected", self.client_address)
+            self._channel.close(TOO_MANY_MESSAGES, "too many messages wait for an earlier one")
+        self._advance()
+
+    def _advance(self) -> None:
+        """Start the messages that may start now."""
+        if self._advancing:
+            return
+        self._advancing = True
+        try:
+            while self._queue and not self._blocked and self._session.state is not State.CLOSED:
+                self._start(self._queue.popleft())
+        finally:
+            self._advancing = False
+
+    def _start(self, event: Event) -> None:
+        if isinstance(event, Subscribe):
+            self._subscribe(event)
+        elif isinstance(event, Unsubscribe):
+            self._unsubscribe(event)
+        elif isinstance(event, Invoke):
+            self._invoke(event)
+
+    def _release(self) -> None:
+        """The message being handled lets the next one start."""
+        self._blocked = False
+        self._advance()
+
+    # --- subscriptions
+
+    def _start_automatic(self) -> None:
+        for publication in self._application.registry.automatic:
+            self._run_shown(Subscription(None, publication, ()), lambda: None)
+
+    def _subscribe(self, message: messages.Sub) -> None:
+        publication = self._application.registry.publications.get(message.name)
+        if publication is None:
+            self._refuse(message.id, MeteorError(404, f"Subscription '{message.name}' not found"))
+        elif message.id in self._subscriptions:
+            return  # re-sent around a reconnect: it is answered already (ddp-wire 4.1)
+        elif len(self._subscriptions) >= self._application.settings.subscriptions_limit:
+            self._refuse(message.id, MeteorError("too-many-subscriptions", "Too many subscriptions at once"))
+        else:
+            subscription = Subscription(message.id, publication, message.params)
+            self._subscriptions[message.id] = subscription
+            self._blocked = True
+            self._run_shown(subscription, self._release)
+
+    def _refuse(self, id: str, error: MeteorError) -> None:
+        self.send(messages.nosub(id, error))
+
+    def _run_shown(self, subscription: Subscription, settled: Callable[[], None]) -> None:
+        run = self._new_run(subscription, settled)
+        run.shown = True
+        subscription.run = run
+        self.handlers.submit(run.start)
+
+    def _new_run(self, subscription: Subscription, settled: Callable[[], None]) -> Run:
+        run = Run(self, subscription, settled)
+        self.runs[run] = None
+        return run
+
+    def _unsubscribe(self, message: messages.Unsub) -> None:
+        subscription = self._subscriptions.get(message.id) if isinstance(message.id, str) else None
+        if subscription is not None and subscription.run is not None:
+            self.end(subscription.run)
+        else:
+            self.send(messages.nosub(message.id))
+
+    def end(self, run: Run) -> None:
+        """End a run: its documents go, then its subscription is told so."""
+        subscription = run.subscription
+        if run.shown:
+            self.send_all(self.box.replace(run.sources, []))
+        self._forget(run)
+        if run is subscription.run and subscription.id is not None:
+            self._subscriptions.pop(subscription.id, None)
+        if subscription.id is not None:
+            self.send(messages.nosub(subscription.id, run.failure))
+        elif run.failure is not None:
+            self.send(messages.nosub(messages.ABSENT, run.failure))
+
+    def _forget(self, run: Run) -> None:
+        self.runs.pop(run, None)
+        run.finish()
+
+    # --- methods
+
+    def _invoke(self, message: messages.Method) -> None:
+        method = self._application.registry.methods.get(message.method)
+        if method is None:
+            error = MeteorError(404, f"Method '{message.method}' not found")
+            self.send(messages.result_error(message.id, error))
+            self.send(messages.updated([message.id]))
+            return
+        self._blocked = True
+        self.handlers.submit(Invocation(self, method, message, self._release).run)
+
+    # --- login and logout
+
+    def change_user(self, user_id: str | None, done: Callable[[], None]) -> None:
+        """Run every subscription again for another user and tell the difference in one step (design, section 7).
+
+        Args:
+            done: called when that has been told.
+        """
+        self.user_id = user_id
+        old = [run for run in self.runs if run.shown]
+        if user_id is None:
+            # After a logout the old user's documents are not the client's to see, not even for a moment.
+            self.send_all(self.box.replace([source for run in old for source in run.sources], []))
+            for run in old:
+                run.shown = False
+        UserChange(self, old, done).start()
+
+
+class UserChange:
+    """Replaces the runs of one user by those of the next, as soon as all of these are ready or have ended."""
+
+    def __init__(self, connection: Connection, old: list[Run], done: Callable[[], None]) -> None:
+        self._connection = connection
+        self._old = old
+        self._new: list[Run] = []
+        self._done: Callable[[], None] | None = done
+        self._missing = 1  # runs not settled, and one until all are started
+
+    def start(self) -> None:
+        """Start the new runs."""
+        for run in self._old:
+            self._missing += 1
+            self._new.append(self._connection._new_run(run.subscription, self._one_settled))
+        limit = self._connection._application.settings.query_time_limit
+        overdue = gevent.spawn_later(limit, self._swap)
+        self._overdue = overdue
+        for new in self._new:
+            self._connection.handlers.submit(partial(self._start_run, new))
+        self._one_settled()
+
+    def _start_run(self, run: Run) -> None:
+        if run.active:
+            run.start()
+
+    def _one_settled(self) -> None:
+        self._missing -= 1
+        if not self._missing:
+            self._overdue.kill(block=False)
+            self._swap()
+
+    def _swap(self) -> None:
+        done, self._done = self._done, None
+        if done is None:
+            return
+        connection = self._connection
+        if connection.active:
+            alive = [run for run in self._new if run.active]
+            leaving = [source for run in self._old if run.shown and run.active for source in run.sources]
+            connection.send_all(connection.box.replace(leaving, [s for run in alive for s in run.sources]))
+            for run in alive:
+                run.shown = True
+                run.subscription.run = run
+            self._forget_old()
+            self._tell_ready(alive)
+        done()
+
+    def _forget_old(self) -> None:
+        for old, new in zip(self._old, self._new, strict=True):
+            self._connection._forget(old)
+            if not new.active and new.subscription.id is not None:
+                self._connection._subscriptions.pop(new.subscription.id, None)
+
+    def _tell_ready(self, runs: list[Run]) -> None:
+        ready = [run for run in runs if run.complete and run.subscription.id is not None]
+        for run in ready:
+            run.told_ready = True
+        if ready:
+            self._connection.send_ready([run.subscription.id for run in ready if run.subscription.id])

@@ -1,0 +1,132 @@
+"""The write fence of one method: ``updated`` goes out when all it wrote has been told (design, section 8).
+
+The transaction that commits carries a token; whatever was committed besides (other databases, ``on_commit``
+callbacks, a method without a transaction) is followed by a token of its own, since the feed keeps the order of
+commits. A method that wrote nothing needs none. Statements are counted, so that "besides" is not a guess.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from django.db import Error, connections
+from gevent.local import local
+
+from dddp.feed.token import note_token, send_token
+from dddp.livequery.query import LiveQuery
+from dddp.livequery.router import Fence
+from dddp.runtime.live import LiveDatabase
+
+__all__ = ["WriteFence", "count_statements"]
+
+logger = logging.getLogger(__name__)
+
+_statements = local()
+"""Of the current greenlet: database -> statements run on its connection so far."""
+
+
+def count_statements(databases: Iterable[str]) -> None:
+    """Count the statements that this greenlet runs from now on."""
+    for alias in databases:
+        setattr(_statements, alias, 0)
+        connections[alias].execute_wrappers.append(_counting(alias))
+
+
+def _counting(alias: str) -> Callable[..., Any]:
+    def count(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
+        setattr(_statements, alias, _run(alias) + 1)
+        return execute(sql, params, many, context)
+
+    return count
+
+
+def _run(alias: str) -> int:
+    count: int = getattr(_statements, alias, 0)
+    return count
+
+
+class WriteFence:
+    """Follows one method's writes; made, noted and armed in the greenlet that runs the method.
+
+    Args:
+        interest: gives the session's live queries of a database.
+        passed: called once, when everything the method wrote has been told.
+    """
+
+    def __init__(
+        self,
+        databases: Mapping[str, LiveDatabase],
+        interest: Callable[[LiveDatabase], Iterable[LiveQuery]],
+        passed: Callable[[], None],
+    ) -> None:
+        self._databases = databases
+        self._interest = interest
+        self._passed = passed
+        self._accounted = {alias: _run(alias) for alias in databases}
+        self._fences: list[tuple[LiveDatabase, Fence]] = []
+        self._closed = 0  #: fences that have not fired, and one until all are armed
+
+    def note(self, alias: str) -> None:
+        """Leave a token with the transaction that is about to commit, if it has written anything.
+
+        Raises:
+            django.db.Error: the database refused; the transaction cannot be committed.
+        """
+        live = self._databases.get(alias)
+        if live is None or _run(alias) == self._accounted[alias]:
+            return
+        token = live.new_token()
+        if note_token(connections[alias], live.channel, token):
+            self._raise(live, token)
+        self._accounted[alias] = _run(alias)
+
+    def drop(self) -> None:
+        """The transaction did not commit: its token will not come."""
+        for live, fence in self._fences:
+            live.drop_fence(fence)
+        self._closed -= len(self._fences)
+        self._fences.clear()
+
+    def arm(self) -> None:
+        """All is committed: follow what no transaction's token covers, and let the fence fire."""
+        for alias, live in self._databases.items():
+            if _run(alias) != self._accounted[alias]:
+                self._follow(live)
+        for live, fence in self._fences:
+            if fence.epoch != live.router.epoch and not fence.seen:
+                self._send(live, fence.token)  # the feed was cut meanwhile, and its token may be lost
+        self._closed += 1
+        for live, fence in self._fences:
+            live.arm(fence)
+        self._open_one()
+
+    def _follow(self, live: LiveDatabase) -> None:
+        token = live.new_token()
+        self._raise(live, token)
+        self._send(live, token)
+
+    def _send(self, live: LiveDatabase, token: str) -> None:
+        try:
+            with connections[live.alias].cursor() as cursor:
+                send_token(cursor, live.channel, token)
+        except Error as error:
+            # Without a database nothing can be told either; the gap that follows has every query read again.
+            logger.warning("! no token could be sent behind a method's writes: %s", error)
+            with suppress(StopIteration):
+                lost = next(pair for pair in self._fences if pair[1].token == token)
+                self._fences.remove(lost)
+                live.drop_fence(lost[1])
+                self._closed -= 1
+
+    def _raise(self, live: LiveDatabase, token: str) -> None:
+        self._closed += 1
+        fence = live.raise_fence(token, lambda: self._interest(live), self._open_one)
+        self._fences.append((live, fence))
+
+    def _open_one(self) -> None:
+        self._closed -= 1
+        if not self._closed:
+            self._passed()

@@ -1,0 +1,283 @@
+"""One database's live queries in one process: the feed's listener, the router, and the reads it asks for.
+
+Who may change what: ``receive`` runs in the listener's greenlet, reads report from the read pool, subscriptions open
+and close from any greenlet. All of them meet in the router, and none gives way to another greenlet between a change
+of the router's state and the frames for it. No database work happens here but in the read pool.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import random
+from collections.abc import Callable, Iterable, Iterator
+
+import gevent
+import psycopg2
+from django.db import DatabaseError, InterfaceError, OperationalError, connections
+from psycopg2 import errorcodes
+
+from dddp.api.registry import Registry
+from dddp.changes import Change, FeedEvent, Gap, Kind, Snapshot, Table, Transaction
+from dddp.errors import FeedUnavailable
+from dddp.feed.listener import Listener
+from dddp.livequery.query import LiveQuery
+from dddp.livequery.read import Read
+from dddp.livequery.router import Closed, Deliver, Effect, Failed, Fence, Fired, Router, Settled
+from dddp.livequery.spec import QuerySpec
+from dddp.livequery.step import Step
+from dddp.mergebox import MergeBox
+from dddp.orm.reads import ReadFailed, read
+from dddp.orm.rows import RowType, ValueUndecodable
+from dddp.orm.tables import model_of
+from dddp.runtime.pool import Pool
+from dddp.transport.contract import Batch
+
+__all__ = ["LiveDatabase", "OnQuery"]
+
+logger = logging.getLogger(__name__)
+
+OnQuery = Callable[[LiveQuery, Exception | None], None]
+"""Hears of a query that has settled (no error), or has failed."""
+
+RETRY = (0.2, 1.0)  # seconds before a read is tried again that the database, not its query, made fail
+
+
+class LiveDatabase:
+    """The live queries of one database.
+
+    Args:
+        alias: Django's name of the database.
+        registry: says which columns of which tables the feed carries.
+        process_id: of this process; its tokens come back on a channel of that name.
+        readers: the pool for reads.
+        time_limit: seconds for one query.
+    """
+
+    def __init__(
+        self, alias: str, registry: Registry, process_id: str, readers: Pool, time_limit: float
+    ) -> None:
+        self.alias = alias
+        self.captured = {table.table: table for table in registry.captured_tables(alias)}
+        self.router = Router()
+        self._readers = readers
+        self._free = readers.size
+        self._time_limit_ms = int(time_limit * 1000)
+        self._row_types: dict[Table, RowType] = {}
+        self._subscribers: dict[LiveQuery, dict[OnQuery, None]] = {}
+        self._fences: dict[Fence, Callable[[], None]] = {}
+        self._tokens = 0
+        self._complained: set[tuple[str, str]] = set()
+        parameters = connections[alias].get_connection_params()
+        dsn = {name: value for name, value in parameters.items() if name != "cursor_factory"}
+        self.listener = Listener(dsn, process_id, self.receive)
+
+    @property
+    def channel(self) -> str:
+        """Where this process's tokens come back."""
+        return self.listener.channel
+
+    def start(self) -> None:
+        """Connect the listener.
+
+        Raises:
+            FeedUnavailable: the database cannot be reached, or does not notify.
+        """
+        self.listener.start()
+
+    def stop(self) -> None:
+        """Close the listener's connection."""
+        self.listener.stop()
+
+    # --- subscriptions
+
+    def open(self, spec: QuerySpec, subscriber: OnQuery) -> LiveQuery:
+        """Use the live query for ``spec``. The subscriber is called each time it settles, and if it fails."""
+        query, new = self.router.open(spec)
+        self._subscribers.setdefault(query, {})[subscriber] = None
+        if new:
+            gevent.spawn(self._begin, query)
+        return query
+
+    def close(self, query: LiveQuery, subscriber: OnQuery) -> None:
+        """Use the query no longer."""
+        self._subscribers[query].pop(subscriber, None)
+        self._perform(self.router.close(query))
+
+    def _begin(self, query: LiveQuery) -> None:
+        """Have the query read as soon as its tables are listened to."""
+        try:
+            self.listener.listen(query.spec.reads)
+        except FeedUnavailable as error:
+            self._perform(self.router.fail(query, error))
+            return
+        table = query.spec.shape.table
+        if table in self._row_types:
+            self._begin_read(query)
+        else:
+            self._readers.submit(functools.partial(self._begin_with_row_type, query, table))
+
+    def _begin_with_row_type(self, query: LiveQuery, table: Table) -> None:
+        try:
+            if table not in self._row_types:
+                columns = self.captured[table].columns
+                self._row_types[table] = RowType(model_of(table), columns, database=self.alias)
+        except (FeedUnavailable, DatabaseError) as error:
+            logger.error("! %s", error, exc_info=error)
+            self._perform(self.router.fail(query, error))
+        else:
+            self._begin_read(query)
+
+    def _begin_read(self, query: LiveQuery) -> None:
+        self.router.begin(query)
+        self._start_reads()
+
+    # --- the write fence
+
+    def new_token(self) -> str:
+        """A token that no other has had in this process."""
+        self._tokens += 1
+        return f"fence-{self._tokens}"
+
+    def raise_fence(
+        self, token: str, interest: Callable[[], Iterable[LiveQuery]], fired: Callable[[], None]
+    ) -> Fence:
+        """Make a fence that calls ``fired`` once all that came before its token has been told."""
+        fence = self.router.raise_fence(token, interest)
+        self._fences[fence] = fired
+        return fence
+
+    def arm(self, fence: Fence) -> None:
+        """The fence's transaction has committed."""
+        self._perform(self.router.arm(fence))
+
+    def drop_fence(self, fence: Fence) -> None:
+        """The fence's transaction has not committed."""
+        self._fences.pop(fence, None)
+        self.router.drop_fence(fence)
+
+    # --- the feed
+
+    def receive(self, events: list[FeedEvent]) -> None:
+        """Take what the feed brought; runs in the listener's greenlet."""
+        for event in events:
+            for known in self._decoded(event):
+                self._perform(self.router.receive(known))
+        self._start_reads()
+
+    def _decoded(self, event: FeedEvent) -> Iterator[FeedEvent]:
+        if not isinstance(event, Transaction):
+            yield event
+            return
+        changes = []
+        for change in event.changes:
+            try:
+                changes.append(self._decode(change))
+            except ValueUndecodable as error:
+                self._complain(error)
+                if error.key is None:
+                    yield Gap(str(error))
+                else:
+                    changes.append(Change(change.table, error.key, Kind.KEY_ONLY))
+        yield Transaction(event.xid, tuple(changes), event.tables, event.marks)
+
+    def _decode(self, change: Change) -> Change:
+        """The change with Python's values; of a table that gives no documents here, only that it changed counts."""
+        row_type = self._row_types.get(change.table)
+        return row_type.decode(change) if row_type is not None else change
+
+    def _complain(self, error: ValueUndecodable) -> None:
+        kind = (error.table, error.column)
+        if kind not in self._complained:
+            self._complained.add(kind)
+            logger.error("! %s Such rows are read again instead; this is said once.", error, exc_info=error)
+
+    # --- reads
+
+    def _start_reads(self) -> None:
+        while self._free:
+            due = self.router.next_read()
+            if due is None:
+                return
+            self._free -= 1
+            self._readers.submit(functools.partial(self._run_read, due))
+
+    def _run_read(self, due: Read) -> None:
+        """Run one read; in a greenlet of the read pool."""
+        try:
+            result = read(
+                self.alias,
+                due.specs,
+                due.token,
+                self.channel,
+                self._time_limit_ms,
+                functools.partial(self._snapshot_taken, due),
+            )
+        except ReadFailed as error:
+            self._read_failed(due, error)
+        else:
+            self._perform(self.router.rows_read(due, result.rows))
+        self._free += 1
+        self._start_reads()
+
+    def _snapshot_taken(self, due: Read, snapshot: Snapshot) -> None:
+        self._perform(self.router.snapshot_taken(due, snapshot))
+
+    def _read_failed(self, due: Read, error: ReadFailed) -> None:
+        if _blames_database(error.cause):
+            logger.warning("! %s; it is read again", error)
+            gevent.sleep(random.uniform(*RETRY))
+            self._perform(self.router.read_failed(due, None, error))
+        else:
+            logger.error("! %s", error, exc_info=error)
+            self._perform(self.router.read_failed(due, error.spec, error))
+
+    # --- effects
+
+    def _perform(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Deliver(step):
+                    deliver(step)
+                case Settled(query):
+                    self._tell_subscribers(query, None)
+                case Failed(query, error):
+                    self._tell_subscribers(query, error)
+                case Closed(query):
+                    del self._subscribers[query]
+                    self.listener.unlisten(query.spec.reads)
+                case Fired(fence):
+                    self._fences.pop(fence, _nothing)()
+
+    def _tell_subscribers(self, query: LiveQuery, error: Exception | None) -> None:
+        for subscriber in list(self._subscribers.get(query, ())):
+            subscriber(query, error)
+
+
+def _nothing() -> None:
+    """What a fence does that has been dropped."""
+
+
+def deliver(step: Step) -> None:
+    """Send a step to every session of its queries: shared frames where they fit, else what the session's box says."""
+    boxes: dict[MergeBox[Batch], None] = {}
+    for query in step.transitions:
+        messages = step.messages(query) if query.alone else None
+        if messages:
+            batch = Batch(messages)
+            for send in query.alone.values():
+                send(batch)
+        boxes.update(query.shared)
+    for box in boxes:
+        messages = box.apply(step)
+        if messages:
+            box.send(Batch(messages))
+
+
+def _blames_database(error: BaseException) -> bool:
+    """Whether a failure is the connection's or the server's, not the query's own."""
+    if not isinstance(error, OperationalError | InterfaceError):
+        return False
+    cause = error.__cause__
+    code = cause.pgcode if isinstance(cause, psycopg2.Error) else None
+    return code != errorcodes.QUERY_CANCELED

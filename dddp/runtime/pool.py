@@ -1,0 +1,80 @@
+"""Greenlets that do database work: few, lasting, each with its own Django connections.
+
+Nothing else in the runtime touches the database: the listener, the transports and the timers hand their work to a
+pool. A job that raises is logged here, since nobody waits for it; what must be answered, the job answers itself.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from django.db import connections, reset_queries
+from gevent.queue import SimpleQueue
+
+__all__ = ["Pool"]
+
+logger = logging.getLogger(__name__)
+
+
+class Pool:
+    """A fixed number of greenlets that take jobs in order.
+
+    Args:
+        name: for the log.
+        size: greenlets, and so database connections per database.
+        prepare: called once in each greenlet before its first job.
+    """
+
+    def __init__(self, name: str, size: int, prepare: Callable[[], None] = lambda: None) -> None:
+        self.name = name
+        self.size = size
+        self.busy = 0
+        self._prepare = prepare
+        self._jobs: SimpleQueue[Callable[[], object]] = SimpleQueue()
+        self._greenlets: list[gevent.Greenlet[[], None]] = []
+
+    def start(self) -> None:
+        """Start the greenlets; their database connections open with their first jobs."""
+        self._greenlets = [gevent.spawn(self._work) for _ in range(self.size)]
+
+    def submit(self, job: Callable[[], object]) -> None:
+        """Have a job done by the next free greenlet. Never waits."""
+        self._jobs.put(job)
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to do and nothing being done."""
+        return not self.busy and self._jobs.empty()
+
+    def stop(self) -> None:
+        """Give up what is being done and close the database connections."""
+        gevent.killall(self._greenlets)
+
+    def _work(self) -> None:
+        self._prepare()
+        try:
+            while True:
+                job = self._jobs.get()
+                self.busy += 1
+                try:
+                    job()
+                except Exception:
+                    logger.exception("! a job of the %s pool failed", self.name)
+                finally:
+                    self.busy -= 1
+                    _tidy_connections()
+        finally:
+            connections.close_all()
+
+
+def _tidy_connections() -> None:
+    """Keep good connections open for the next job, whatever ``CONN_MAX_AGE``; drop broken ones."""
+    reset_queries()
+    for connection in connections.all(initialized_only=True):
+        broken: Any = connection.errors_occurred and not connection.is_usable()
+        if broken or connection.in_atomic_block:
+            connection.close()
+        connection.errors_occurred = False

@@ -1,0 +1,122 @@
+"""One process: everything that runs in it, started and stopped in order."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import gevent
+from django.db import connections
+
+from dddp.api.registry import API
+from dddp.conf import Settings
+from dddp.errors import FeedUnavailable
+from dddp.runtime.application import Application
+from dddp.runtime.fence import count_statements
+from dddp.runtime.live import LiveDatabase
+from dddp.runtime.pool import Pool
+from dddp.transport.contract import Request
+from dddp.transport.server import Address, Server, listen
+from dddp.transport.websocket import Limits
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+__all__ = ["Worker"]
+
+logger = logging.getLogger(__name__)
+
+TICKS_PER_TURN = 200
+"""Connections that get their heartbeat before other greenlets have a turn."""
+
+
+class Worker:
+    """The DDP server of one process, and the Django project beside it."""
+
+    def __init__(self, settings: Settings, wsgi: WSGIApplication) -> None:
+        self.settings = settings
+        self._wsgi = wsgi
+        self._process_id = secrets.token_hex(6)
+        self._readers: list[Pool] = []
+        self._databases = {
+            alias: self._live_database(alias) for alias in connections if _is_postgresql(alias)
+        }
+        if not self._databases:
+            raise FeedUnavailable(
+                "no PostgreSQL in settings.DATABASES: live queries need its LISTEN and NOTIFY"
+            )
+        self._handlers = Pool(
+            "handler", settings.handler_pool_size, lambda: count_statements(self._databases)
+        )
+        self.application = Application(settings, API, self._databases, self._handlers)
+        self._server: Server | None = None
+        self._heart: gevent.Greenlet[[], None] | None = None
+
+    def _live_database(self, alias: str) -> LiveDatabase:
+        readers = Pool(f"{alias} read", self.settings.read_pool_size)
+        self._readers.append(readers)
+        return LiveDatabase(alias, API, self._process_id, readers, self.settings.query_time_limit)
+
+    def start(self, addresses: Sequence[Address]) -> None:
+        """Listen on the addresses and to the databases, and serve.
+
+        Raises:
+            CannotListen: an address is in use or not ours.
+            FeedUnavailable: a database cannot be reached.
+        """
+        sockets = [opened for address in addresses for opened in listen(address)]
+        for pool in (*self._readers, self._handlers):
+            pool.start()
+        for live in self._databases.values():
+            live.start()
+        limits = Limits(message=self.settings.message_size_limit, waiting=self.settings.outbox_limit)
+        self._server = Server(
+            sockets,
+            self.application,
+            self._wsgi,
+            prefix=self.settings.url_prefix,
+            accept=self._accepts,
+            limits=limits,
+        )
+        self._server.start()
+        self._heart = gevent.spawn(self._beat)
+
+    def serve_forever(self) -> None:
+        """Return when ``stop`` has finished."""
+        assert self._server is not None
+        self._server.serve_forever()
+
+    def stop(self) -> None:
+        """Stop accepting, let methods in flight finish, close the clients, then everything else."""
+        assert self._server is not None
+        self._server.close()
+        with gevent.Timeout(self.settings.shutdown_time_limit, False):
+            while not self._handlers.idle:
+                gevent.sleep(0.01)
+        if self._heart is not None:
+            self._heart.kill()
+        for live in self._databases.values():
+            live.stop()
+        for pool in (*self._readers, self._handlers):
+            pool.stop()
+        self._server.stop(self.settings.shutdown_time_limit)
+
+    def _accepts(self, request: Request) -> bool:
+        allowed = self.settings.origins
+        return allowed is None or request.origin is None or request.origin in allowed
+
+    def _beat(self) -> None:
+        """Heartbeats of all connections, from one greenlet, a few at a time."""
+        while True:
+            gevent.sleep(self.settings.heartbeat_interval)
+            for number, connection in enumerate(list(self.application.connections), 1):
+                if connection.active:
+                    connection.tick()
+                if number % TICKS_PER_TURN == 0:
+                    gevent.sleep(0)
+
+
+def _is_postgresql(alias: str) -> bool:
+    return connections[alias].vendor == "postgresql"
