@@ -7,6 +7,7 @@ tell where a row belongs) and the columns that are asked for, and never a whole 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from django.db import models
 
@@ -27,7 +28,7 @@ def captured_table(model: type[models.Model], columns: Iterable[str] = ()) -> Ca
     Raises:
         ImproperlyDeclared: the key is not one column.
     """
-    meta = concrete(model)._meta
+    meta: Any = concrete(model)._meta
     if getattr(meta, "is_composite_pk", False):
         raise ImproperlyDeclared(
             f"{meta.label} has a composite primary key; only a key of one column can be captured."

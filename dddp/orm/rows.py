@@ -138,7 +138,7 @@ class RowType:
             cursor.execute(f"SELECT {', '.join(map(quote, names))} FROM {quote(table)} LIMIT 0")
         except DatabaseError as error:
             raise FeedUnavailable(
-                f"The columns of {self.table} cannot be read from the database: {str(error).strip()}. Run migrate."
+                f"The columns of {self.table} cannot be read from the database: {_first_line(error)}. Run migrate."
             ) from error
         casting = cursor.cursor
         casting.tzinfo_factory = lambda offset: datetime.UTC
@@ -162,6 +162,10 @@ class RowType:
         return cast
 
 
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
 def _without_full_netmask(text: str) -> str:
     """``inet`` as PostgreSQL outputs it: one address without the netmask that ``::text`` adds."""
     return text.removesuffix("/128" if ":" in text else "/32")
@@ -170,7 +174,8 @@ def _without_full_netmask(text: str) -> str:
 def _in_zone(value: Any, zone: ZoneInfo) -> Any:
     """UTC times as Django's connection reads them: in the database's time zone, naive without ``USE_TZ``."""
     if isinstance(value, datetime.datetime):
-        local = value.astimezone(zone)
+        # psycopg2 ignores the offset that tells the two runs of the hour that is repeated in autumn.
+        local = value.astimezone(zone).replace(fold=0)
         return local if settings.USE_TZ else local.replace(tzinfo=None)
     if isinstance(value, list):
         return [_in_zone(item, zone) for item in value]

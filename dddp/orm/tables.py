@@ -123,7 +123,7 @@ def _parts(node: Any) -> list[Any]:
         parts += node.get_source_expressions()
     # Lookups name their right side apart when it is not an expression; Subquery and Exists hold a query.
     parts += [getattr(node, name, None) for name in ("rhs", "query", "resolved_condition", "condition")]
-    return [part for part in parts if _may_hold_expressions(part)]
+    return parts
 
 
 def _parts_of_query(query: Query) -> list[Any]:
@@ -134,15 +134,6 @@ def _parts_of_query(query: Query) -> list[Any]:
     for join in query.alias_map.values():
         parts.append(join.filtered_relation)
     return parts
-
-
-def _may_hold_expressions(part: Any) -> bool:
-    return (
-        isinstance(part, (list, tuple, Query))
-        or hasattr(part, "get_source_expressions")
-        or hasattr(part, "children")
-        or hasattr(part, "resolved_condition")
-    )
 
 
 def _opaque(node: Any) -> str:
