@@ -22,7 +22,7 @@ def new_id() -> str:
     return random_id("default")
 
 
-class AleaIdField(models.CharField):
+class AleaIdField(models.CharField):  # type: ignore[type-arg]  # generic in the stubs only
     """A Meteor id: 17 unmistakable letters and digits, drawn when the object is made.
 
     The n-th object of a collection made in a method gets the id of the n-th insert that the client simulated.

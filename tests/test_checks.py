@@ -14,11 +14,10 @@ from tests.api.test_registry import Papers
 
 
 @pytest.fixture
-def papers():
-    """The registry of the program with one collection, emptied again."""
-    API.register([Papers])
-    yield
-    API.clear()
+def papers(monkeypatch):
+    """The registry of the program holds one collection and nothing else."""
+    monkeypatch.setattr(API, "collections", {"app.paper": Papers()})
+    monkeypatch.setattr(API, "publications", {})
 
 
 def test_postgresql_is_fine():

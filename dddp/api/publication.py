@@ -313,6 +313,7 @@ def publication(
         declared = {
             "__doc__": function.__doc__,
             "__module__": function.__module__,
+            "__qualname__": function.__qualname__,
             "name": name or function.__name__,
             "auto": auto,
             "login_required": login_required,

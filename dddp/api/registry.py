@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 from django.apps import AppConfig, apps
 from django.db import router
 from django.db.models import Model
+from django.utils.module_loading import module_has_submodule
 
 from dddp import conf
 from dddp.api.collection import Collection
@@ -193,12 +194,22 @@ def _add(kind: str, names: dict[str, Any], name: str, item: Any) -> None:
 
 def _place(item: Any) -> str:
     """Where something is declared, ``bookstore.ddp.Book (/srv/bookstore/ddp.py:9)``."""
-    source = item.function if isinstance(item, Method) else item if isinstance(item, type) else type(item)
+    source = _source(item)
     name = f"{source.__module__}.{source.__qualname__}"
     try:
         return f"{name} ({inspect.getsourcefile(source)}:{inspect.getsourcelines(source)[1]})"
     except (OSError, TypeError):  # made in a shell or by exec: there is no file
         return name
+
+
+def _source(item: Any) -> Any:
+    """The class or function as it was written."""
+    if isinstance(item, Method):
+        return item.function
+    if not isinstance(item, type):
+        return type(item)
+    function = vars(item).get("publish")  # what @publication was put on
+    return function if getattr(function, "__qualname__", None) == item.__qualname__ else item
 
 
 @contextmanager
@@ -210,7 +221,7 @@ def _place_named(item: Any) -> Iterator[None]:
 
 
 def _has_declarations(app: AppConfig) -> bool:
-    return app.module is not None and importlib.util.find_spec(f"{app.name}.ddp") is not None
+    return app.module is not None and module_has_submodule(app.module, "ddp")
 
 
 def _import_declarations(name: str) -> None:

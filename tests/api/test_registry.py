@@ -188,6 +188,15 @@ def test_an_annotation_that_no_client_can_meet_is_reported_with_its_place():
     assert "the annotation of 'paper' is <class 'tests.api.models.Paper'>, which clients cannot send" in said
 
 
+def test_a_publication_made_of_a_function_has_its_place():
+    @publication
+    def wrong(pub, paper: Paper): ...
+
+    said = mistake(wrong)
+
+    assert f".wrong ({__file__}:{wrong.publish.__code__.co_firstlineno}): " in said
+
+
 def test_a_queryset_of_a_proxy_finds_its_models_collection():
     filled = registry(Papers)
 
