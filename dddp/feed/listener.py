@@ -256,7 +256,9 @@ class Listener:
         """Run the statement for each channel, in one round trip."""
         statements = [sql.SQL(statement).format(sql.Identifier(channel)) for channel in sorted(channels)]
         if statements:
-            self._pgconn.cursor().execute(sql.SQL(";").join(statements))
+            # psycopg2 holds its asynchronous cursor by a weak reference only: it has to outlive the wait.
+            cursor = self._pgconn.cursor()
+            cursor.execute(sql.SQL(";").join(statements))
             wait(self._pgconn, STATEMENT_TIMEOUT)
             # The notifications that came with the answer are in libpq's hands only.
             self._pgconn.poll()

@@ -68,6 +68,7 @@ LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM {schema}.dddp_send_notes(batch, notes);
 EXCEPTION WHEN OTHERS THEN
+    RAISE LOG 'dddp: notes could not be sent, so all captured tables are said to have changed: %', SQLERRM;
     PERFORM {schema}.dddp_send_notes(batch, ',["*"]');
 END $$;
 
@@ -118,7 +119,7 @@ CREATE FUNCTION {schema}.dddp_bodies(label text, keys text[], locked boolean, ro
 LANGUAGE plpgsql AS $$
 DECLARE
     captured {schema}.dddp_table;
-    found text[] := '{}';
+    present text[] := '{}';
     items text[] := '{}';
     missing text[] := keys;
     absence text := 'k';
@@ -131,12 +132,12 @@ BEGIN
     IF captured IS NOT NULL THEN
         BEGIN
             EXECUTE 'SELECT array_agg(key), array_agg(item) FROM (' || captured.query
-                || CASE WHEN locked THEN ' FOR NO KEY UPDATE' ELSE '' END || ') t' INTO found, items USING keys;
+                || CASE WHEN locked THEN ' FOR NO KEY UPDATE' ELSE '' END || ') t' INTO present, items USING keys;
             missing := NULL;
-            IF found IS NULL OR cardinality(found) < cardinality(keys) THEN
+            IF present IS NULL OR cardinality(present) < cardinality(keys) THEN
                 -- As the type writes them: a signal handler's text of a key may differ from PostgreSQL's.
                 EXECUTE format('SELECT ARRAY(SELECT k::text FROM unnest($1::%s[]) k EXCEPT SELECT unnest($2))',
-                    captured.key_type) INTO missing USING keys, found;
+                    captured.key_type) INTO missing USING keys, present;
             END IF;
             -- An unlocked row that is not there was deleted here. A locked one may be back before we commit.
             absence := CASE WHEN locked THEN 'k' ELSE 'g' END;
@@ -155,12 +156,12 @@ BEGIN
        AND octet_length(columns || ',"r":[]') + octet_length(items[1]) <= room THEN
         RETURN ARRAY[columns || ',"r":[' || items[1] || ']'];
     END IF;
-    RETURN {schema}.dddp_pack(columns, found, items, missing, absence, room);
+    RETURN {schema}.dddp_pack(columns, present, items, missing, absence, room);
 END $$;
 
 -- Pack the items of one table into as few bodies as is simple: small items fill a body up to the room less one
 -- share, so that the item across the border still fits; each larger one gets a body of its own.
-CREATE FUNCTION {schema}.dddp_pack(columns text, found text[], items text[], missing text[], absence text, room integer)
+CREATE FUNCTION {schema}.dddp_pack(columns text, present text[], items text[], missing text[], absence text, room integer)
 RETURNS text[]
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -175,7 +176,7 @@ BEGIN
     WITH item AS (
         SELECT CASE WHEN octet_length(u.item) <= row_room THEN 'r' ELSE 'k' END AS kind,
                CASE WHEN octet_length(u.item) <= row_room THEN u.item ELSE to_json(u.key)::text END AS text
-        FROM unnest(found, items) u(key, item)
+        FROM unnest(present, items) u(key, item)
         UNION ALL
         SELECT absence, to_json(u.key)::text FROM unnest(missing) u(key)
     ), sized AS (
