@@ -6,6 +6,7 @@ or without gevent.
 
 from dddp.api.collection import Collection
 from dddp.api.connection import Connection
+from dddp.api.endpoints import APIMixin, api_endpoint
 from dddp.api.method import Call, Method, method
 from dddp.api.publication import Publication, publication
 from dddp.api.random import random_id
@@ -14,12 +15,14 @@ from dddp.errors import MeteorError
 
 __all__ = [
     "API",
+    "APIMixin",
     "Call",
     "Collection",
     "Connection",
     "MeteorError",
     "Method",
     "Publication",
+    "api_endpoint",
     "method",
     "publication",
     "random_id",

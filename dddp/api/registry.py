@@ -21,6 +21,7 @@ from django.utils.module_loading import module_has_submodule
 
 from dddp import conf
 from dddp.api.collection import Collection
+from dddp.api.endpoints import APIMixin, endpoints
 from dddp.api.method import Method
 from dddp.api.publication import CollectionRef, Publication
 from dddp.changes import Table
@@ -47,7 +48,7 @@ class Registry:
         return [publication for publication in self.publications.values() if publication.auto]
 
     def register(self, items: Iterable[Any]) -> None:
-        """Take collections, publications (the classes) and methods; call it once at the end of a ``ddp.py``.
+        """Take the classes of collections, publications and API objects, and methods: the end of each ``ddp.py``.
 
         Raises:
             ImproperlyDeclared: an item is none of these, or its name is taken.
@@ -59,15 +60,19 @@ class Registry:
         if isinstance(item, Collection) or _is_class(item, Collection):
             collection = item if isinstance(item, Collection) else item()
             _add("collections", self.collections, collection.name, collection)
+            self.register(endpoints(collection, f"/{collection.name}/"))
         elif _is_class(item, Publication):
             _add("publications", self.publications, item.wire_name(), item)
             item.registry = self
         elif isinstance(item, Method):
             _add("methods", self.methods, item.name, item)
+        elif isinstance(item, APIMixin) or _is_class(item, APIMixin):
+            provider = item if isinstance(item, APIMixin) else item()
+            self.register(endpoints(provider, provider.api_path_prefix))
         else:
             raise ImproperlyDeclared(
-                f"API.register was given {_described(item)}; give Collection and Publication classes and what "
-                "@method and @publication make"
+                f"API.register was given {_described(item)}; give Collection, Publication and APIMixin classes and "
+                "what @method and @publication make"
             )
 
     def clear(self) -> None:

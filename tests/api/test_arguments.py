@@ -9,6 +9,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dddp.api.arguments import Signature
 from dddp.errors import ImproperlyDeclared, MeteorError
@@ -231,3 +233,33 @@ def test_a_function_without_a_first_parameter_is_a_mistake():
 
     with pytest.raises(ImproperlyDeclared, match="must take a first parameter"):
         Signature(function)
+
+
+ANNOTATIONS = [
+    *(int, float, str, bool, bytes, datetime, date, Decimal, uuid.UUID, list, dict, None, Any),
+    *(list[int], dict[str, date], int | str, list[Decimal] | None, Literal["a", 1], Sequence[uuid.UUID]),
+]
+
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(),
+    st.from_regex(r"[-+]?[0-9]{1,3}([.][0-9]*)?(e[0-9]{1,20})?", fullmatch=True),
+    st.binary(),
+    st.datetimes(timezones=st.just(UTC)),
+)
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=5
+)
+
+
+@given(annotation=st.sampled_from(ANNOTATIONS), value=values)
+def test_whatever_a_client_sends_is_passed_or_refused(annotation, value):
+    """No value makes a check raise anything but error 400, whose details are plain text."""
+    try:
+        bind(annotation, value)
+    except MeteorError as error:
+        assert error.error == 400
+        assert all(isinstance(text, str) for item in error.details.items() for text in item)

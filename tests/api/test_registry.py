@@ -11,9 +11,10 @@ import pytest
 from django.contrib.auth.models import User
 from django.db.models.expressions import RawSQL
 
-from dddp.api import Collection, Publication, method, publication
+from dddp.api import APIMixin, Collection, Publication, method, publication
 from dddp.api.registry import Registry
 from dddp.errors import ImproperlyDeclared
+from dddp.orm.queries import specify
 from tests.api.models import LongPaper, Paper, PrintedPaper, Team
 
 ROOT = Path(__file__).parent.parent.parent
@@ -121,10 +122,13 @@ def test_two_publications_or_methods_of_one_name_are_a_mistake():
         (mistake, "the plain function mistake, without @method or @publication"),
         (Collection, "the class Collection"),
         (Publication, "the class Publication"),
+        (APIMixin, "the class APIMixin"),
     ],
 )
 def test_something_else_is_refused_and_called_by_its_name(item, said):
-    assert f"API.register was given {said}; give Collection and Publication classes" in mistake(item)
+    assert f"API.register was given {said}; give Collection, Publication and APIMixin classes" in mistake(
+        item
+    )
 
 
 def test_a_static_query_without_a_collection_is_a_mistake():
@@ -332,6 +336,33 @@ def test_only_the_tables_of_a_database_are_captured_there(settings):
 class PapersElsewhere:
     def allow_migrate(self, db, app_label, model_name=None, **hints):
         return (db == "other") == (model_name == "paper")
+
+
+@pytest.mark.parametrize("nobody", [True, False])
+def test_what_is_captured_is_enough_to_keep_restricted_queries_live(db, nobody):
+    """The contract with ``orm``: no queryset that needs no other table than these is refused."""
+
+    class Shared(Collection):
+        model = Paper
+        fields = ["title", "readers"]
+        user_rel = ["owner", "readers", "team__members"]
+        qs_filter = {"team__name__gt": "a"}
+        order_by = ["owner__username"]
+
+    class Some(Publication):
+        queries = [Paper.objects.all(), Paper.objects.all()[:3]]
+
+    filled = registry(Shared, Some)
+    user_id = None if nobody else str(User.objects.create(username="ann").pk)
+    tables = frozenset(table.table for table in filled.captured_tables())
+
+    specs = [
+        specify(each.queryset, each.collection.shape, captured=tables)
+        for each in Some([], user_id, None, None).resolve()
+    ]
+
+    assert [spec.shape.name for spec in specs] == ["app.paper", "app.paper"]
+    assert all(spec.reads <= tables for spec in specs)
 
 
 # -- A program of its own, from its first line
