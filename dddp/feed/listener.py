@@ -37,6 +37,7 @@ CONNECT_TIMEOUT = 10.0  # seconds
 STATEMENT_TIMEOUT = 30.0  # seconds; a LISTEN waits for no lock, so this is a dead connection
 RETRY_FIRST, RETRY_MOST = 0.1, 10.0  # seconds; doubled at each failure, with jitter
 IDLE_CHECK = 1.0  # seconds between looks at a Gap that is owed while nothing arrives
+STOPPED = "the listener has been stopped: this process is ending"
 READ = 1  # libev's EV_READ
 
 KEEPALIVE: Mapping[str, int] = {
@@ -96,7 +97,7 @@ class Listener:
             self._greenlet.kill()
             self._greenlet = None
         self._disconnect()
-        self._answer(FeedUnavailable("the listener has been stopped"))
+        self._answer(FeedUnavailable(STOPPED))
 
     def listen(self, tables: Iterable[Table], timeout: float | None = None) -> None:
         """Need these tables once more. Returns when every change committed from now on will be reported.
@@ -107,6 +108,8 @@ class Listener:
             FeedUnavailable: the connection did not come (back) within ``timeout`` seconds, or the listener stopped.
         """
         self._wanted.update({table_channel(table) for table in tables})
+        if self._stopping:
+            raise FeedUnavailable(STOPPED)
         if self.connected and self._wanted.keys() <= self._listening:
             return
         answer: AsyncResult[None] = AsyncResult()
