@@ -12,8 +12,10 @@ from dddp.api.publication import Publication, publication
 from dddp.api.random import random_id
 from dddp.api.registry import API
 from dddp.errors import MeteorError
+from dddp.protocol.messages import ABSENT
 
 __all__ = [
+    "ABSENT",
     "API",
     "APIMixin",
     "Call",

@@ -178,7 +178,7 @@ class Publication:
         self._source.added(self._collection_name(collection), str(id), fields)
 
     def changed(self, collection: CollectionRef, id: Any, fields: Mapping[str, Any]) -> None:
-        """Change fields of a document that this subscription has added."""
+        """Change fields of a document that this subscription has added; the value ``ABSENT`` takes one away."""
         self._source.changed(self._collection_name(collection), str(id), fields)
 
     def removed(self, collection: CollectionRef, id: Any) -> None:

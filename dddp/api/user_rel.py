@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Model, Q, QuerySet
 
 from dddp.api.access import User
@@ -65,11 +64,10 @@ class UserPath:
             fields[field.name] = field
             if field.concrete:
                 fields.setdefault(field.attname, field)
-        try:
-            return fields.get(step) or model._meta.get_field(step)
-        except FieldDoesNotExist:
+        if step not in fields:
             choices = ", ".join(sorted(name for name, field in fields.items() if field.is_relation))
-            raise self._mistake(f"{model._meta.label} has no {step!r}; its relations are {choices}") from None
+            raise self._mistake(f"{model._meta.label} has no {step!r}; its relations are {choices}")
+        return fields[step]
 
     def _mistake(self, reason: str) -> ImproperlyDeclared:
         return ImproperlyDeclared(f"user_rel {self.path!r} of {self.model._meta.label}: {reason}")
