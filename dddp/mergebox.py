@@ -109,6 +109,9 @@ class MergeBox(Generic[B]):
     def _replace_in(
         self, collection: str, gone: Mapping[Source, None], come: Mapping[Source, None]
     ) -> Iterator[bytes]:
+        if not gone and self._only_source(collection) in come:
+            yield from _first_messages(next(iter(self._live[collection])))
+            return
         changes: dict[Key, dict[Source, tuple[Version | None, Version | None]]] = {}
         for source in gone:
             for key in _keys(source, collection):
@@ -131,10 +134,22 @@ class MergeBox(Generic[B]):
         """The attached live queries."""
         return [query for attached in self._live.values() for query in attached]
 
+    def redirect(self, send: Callable[[B], None]) -> None:
+        """Have what the queries tell sent another way from now on."""
+        self.send = send
+        for query in self.queries():
+            if self in query.alone:
+                query.alone[self] = send
+
+    def _only_source(self, collection: str) -> LiveQuery | None:
+        """The live query that is the collection's only source; None if there are others, or none."""
+        attached = self._live.get(collection, {})
+        return next(iter(attached)) if len(attached) == 1 and collection not in self._hand else None
+
     def _settle_audience(self, collection: str) -> None:
         """Enter this box where its queries find it: alone if there is but one source, else shared."""
         attached = self._live.get(collection, {})
-        alone = len(attached) == 1 and collection not in self._hand
+        alone = self._only_source(collection) is not None
         for query in attached:
             if alone:
                 query.alone[self] = self.send
@@ -267,6 +282,16 @@ class MergeBox(Generic[B]):
                     order.setdefault(name, []).append(source)
         self._order[collection, key] = order
         return order
+
+
+def _first_messages(query: LiveQuery) -> Iterable[bytes]:
+    """The ``added`` messages for a client that had nothing of the collection; shared by all who join meanwhile."""
+    if query.first_messages is None:
+        step = Step()
+        for key in query.keys:
+            step.add(query, key, None, query.shown(key))
+        query.first_messages = step.messages(query)
+    return query.first_messages
 
 
 def _collections(source: Source) -> Iterable[str]:

@@ -112,7 +112,12 @@ class SignalCapture:
             using: str,
             **options: Any,
         ) -> None:
-            if action in NOTED_ACTIONS and self._must_note(using, sender):
+            if action not in NOTED_ACTIONS or not self._must_note(using, sender):
+                return
+            if relation.remote_field.symmetrical and action == "post_add":
+                # The mirrored rows are inserted after the signal: their keys are not known here.
+                _execute(connections[using], "SELECT dddp_note_table(%s)", _table(sender))
+            else:
                 rows = sender._base_manager.using(using).filter(_links(relation, instance, reverse, pk_set))
                 self._note(using, sender, list(rows.values_list("pk", flat=True)))
 
@@ -135,13 +140,20 @@ class SignalCapture:
         if not keys or not self._must_note(using, model):
             return
         connection = connections[using]
-        texts = [_text(key) for key in keys]
-        with connection.wrap_database_errors, connection.connection.cursor() as cursor:
-            # Outside of a transaction the row is committed already: the flush must read it under a lock.
-            cursor.execute(
-                "SELECT dddp_note(%s, %s::text[], %s)",
-                (_table(model), texts, not connection.get_autocommit()),
-            )
+        # Outside of a transaction the row is committed already: the flush must read it under a lock.
+        written = not connection.get_autocommit()
+        _execute(
+            connection,
+            "SELECT dddp_note(%s, %s::text[], %s)",
+            _table(model),
+            [_text(key) for key in keys],
+            written,
+        )
+
+
+def _execute(connection: Connection, statement: str, *values: Any) -> None:
+    with connection.wrap_database_errors, connection.connection.cursor() as cursor:
+        cursor.execute(statement, values)
 
 
 def _ask(connection: Connection) -> Installed:

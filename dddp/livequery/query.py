@@ -35,6 +35,7 @@ class LiveQuery:
         "alone",
         "documents",
         "fences",
+        "first_messages",
         "keys",
         "phase",
         "reading",
@@ -54,6 +55,8 @@ class LiveQuery:
         self.reading: Read | None = None
         self.users = 0  #: subscriptions that opened it and have not closed it
         self.fences: list[Any] = []
+        #: What a client that joins now is told, once somebody has; forgotten at the next change.
+        self.first_messages: list[bytes] | None = None
         #: Merge boxes for which this is the only source of its collection -> their send function.
         self.alone: dict[Any, Callable[[Any], None]] = {}
         #: Merge boxes that have other sources of the collection too.

@@ -36,6 +36,7 @@ class Step:
     def add(self, query: LiveQuery, key: Key, before: Version | None, after: Version | None) -> None:
         """Note that a document changed, entered (before is None) or left (after is None) a query."""
         if before is not after:
+            query.first_messages = None
             self.transitions.setdefault(query, {})[key] = (before, after)
 
     def messages(self, query: LiveQuery) -> list[bytes]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from dddp.protocol import messages
 from dddp.protocol.session import Close, Connected, Event, Invoke, Session, State, Subscribe, Unsubscribe
 from dddp.runtime.invocation import Invocation
 from dddp.runtime.live import LiveDatabase
+from dddp.runtime.outbox import SLICE, Outbox
 from dddp.runtime.pool import Pool
 from dddp.runtime.subscription import Run, Subscription
 from dddp.transport.contract import Batch, Channel, Request
@@ -45,6 +46,7 @@ class Connection:
         "_blocked",
         "_callbacks",
         "_channel",
+        "_outbox",
         "_queue",
         "_request",
         "_session",
@@ -60,6 +62,7 @@ class Connection:
         self._channel = channel
         self._request = request
         self._session = Session(greeting=application.settings.send_greeting)
+        self._outbox: Outbox | None = None  # while a large first batch is on its way
         self._queue: deque[Event] | None = None  # made when something has to wait
         self._blocked = False  # a message is being handled
         self._advancing = False
@@ -119,14 +122,28 @@ class Connection:
 
     def send(self, message: bytes) -> None:
         """Send one message."""
-        if self.active:
+        if not self.active:
+            return
+        if self._outbox is None:
             self._channel.send(message)
+        else:
+            self._outbox.add(Batch((message,)))
 
-    def send_all(self, told: Iterable[bytes]) -> None:
+    def send_all(self, told: Sequence[bytes]) -> None:
         """Send messages contiguously."""
-        batch = Batch(told)
-        if batch.messages and self.active:
-            self._channel.send_batch(batch)
+        if told and self.active:
+            self.box.send(Batch(told))
+
+    def send_first(self, told: Sequence[bytes]) -> None:
+        """Send the first documents of a subscription, in slices if they are many."""
+        if sum(map(len, told)) < SLICE or not self.active:
+            self.send_all(told)
+        elif self._outbox is not None:
+            self._outbox.add_first(told)
+        else:
+            self._outbox = Outbox(self._channel, told, self._application.settings.outbox_limit)
+            self.box.redirect(self._outbox.add)
+            self.drained()
 
     def send_ready(self, subscriptions: list[str]) -> None:
         """Tell which subscriptions have sent their first documents."""
@@ -139,7 +156,10 @@ class Connection:
         self._handle(self._session.receive(text))
 
     def drained(self) -> None:
-        """The socket has taken all that waited."""
+        """The socket has taken all that waited in the channel."""
+        if self._outbox is not None and self._outbox.pump():
+            self._outbox = None
+            self.box.redirect(self._channel.send_batch)
 
     def closed(self, code: int, reason: str) -> None:
         """The connection has ended, whoever ended it."""
@@ -335,7 +355,7 @@ class UserChange:
         if connection.active:
             alive = [run for run in self._new if run.active]
             leaving = [source for run in self._old if run.shown and run.active for source in run.sources]
-            connection.send_all(connection.box.replace(leaving, [s for run in alive for s in run.sources]))
+            connection.send_first(connection.box.replace(leaving, [s for run in alive for s in run.sources]))
             for run in alive:
                 run.shown = True
                 run.subscription.run = run

@@ -128,7 +128,8 @@ class Run:
             self._show([query for query in self._queries if query not in self._unsettled])
 
     def _specified(self, selection: Selection) -> tuple[QuerySpec, LiveDatabase]:
-        alias = selection.queryset._db or router.db_for_write(selection.queryset.model)
+        queryset: Any = selection.queryset
+        alias = queryset._db or router.db_for_write(queryset.model)
         live = self.connection.databases.get(alias)
         if live is None:
             raise QueryRefused(f"The database {alias!r} is not PostgreSQL: its rows cannot be kept live")
@@ -152,7 +153,7 @@ class Run:
                 self._become_complete()
 
     def _show(self, queries: Iterable[Source]) -> None:
-        self.connection.send_all(self.connection.box.replace([], queries))
+        self.connection.send_first(self.connection.box.replace([], queries))
 
     def _become_complete(self) -> None:
         self.complete = True

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import gevent
@@ -80,6 +82,7 @@ class Worker:
             accept=self._accepts,
             limits=limits,
         )
+        _calm_garbage_collector()
         self._server.start()
         self._heart = gevent.spawn(self._beat)
 
@@ -92,7 +95,7 @@ class Worker:
         """Stop accepting, let methods in flight finish, close the clients, then everything else."""
         assert self._server is not None
         self._server.close()
-        with gevent.Timeout(self.settings.shutdown_time_limit, False):
+        with suppress(gevent.Timeout), gevent.Timeout(self.settings.shutdown_time_limit):
             while not self._handlers.idle:
                 gevent.sleep(0.01)
         if self._heart is not None:
@@ -116,6 +119,17 @@ class Worker:
                     connection.tick()
                 if number % TICKS_PER_TURN == 0:
                     gevent.sleep(0)
+
+
+def _calm_garbage_collector() -> None:
+    """Keep the cycle collector from walking everything we hold, again and again.
+
+    What is loaded by now never goes; a connection's objects live long and hardly form cycles. With the standard
+    thresholds a server of 5,000 clients spends more on walking them than on sending.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def _is_postgresql(alias: str) -> bool:

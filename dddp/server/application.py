@@ -23,5 +23,5 @@ def wsgi_application() -> WSGIApplication:
     """
     application: WSGIApplication = get_internal_wsgi_application()
     if settings.DEBUG and apps.is_installed("django.contrib.staticfiles"):
-        return StaticFilesHandler(application)
+        return StaticFilesHandler(application)  # type: ignore[arg-type]  # any WSGI application will do
     return application
