@@ -131,15 +131,15 @@ class DDDPServer:
             self.kill()
             raise
 
-    def stop(self) -> None:
-        """Stop it with SIGTERM, as a supervisor does; a stopped one stays stopped.
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Stop it with a signal, as a supervisor does; a stopped one stays stopped.
 
         Raises:
             AssertionError: it took too long, or its exit code is not 0.
         """
         if self._process is None:
             return
-        self._process.send_signal(signal.SIGTERM)
+        self._process.send_signal(number)
         code = self._end()
         assert code == 0, f"dddp ended with {code}:\n{self.text()}"
 

@@ -23,7 +23,9 @@ async function main() {
   });
   await change;
   report({ changed: theBook() });
+  const renamed = changed(); // the call is over with its result; the data may come after that
   const result = await server.call("bookstore.rename_book", bookId, title);
+  await renamed;
   report({ renamed: { result, book: theBook() } });
   const error = await server.call("bookstore.rename_book", "no such book", title).catch((refused) => refused);
   report({ refused: { error: error.error, reason: error.reason } });
