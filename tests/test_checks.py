@@ -39,7 +39,8 @@ def test_capture_that_lags_behind_the_declarations_is_a_warning(db, papers):
     (message,) = checks.check_capture(databases=["default"])
 
     assert message.id == "dddp.W002"
-    assert "capture is out of date for app.paper; run: manage.py migrate" in message.msg
+    assert "capture is out of date for app.paper" in message.msg
+    assert "run: manage.py migrate" in message.msg
 
 
 def test_migrate_brings_capture_into_line(db, papers):
