@@ -234,14 +234,14 @@ class StrictClient:
 
     def drop(self) -> None:
         """Cut the TCP connection without a WebSocket close, as a lost network does."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, AttributeError):
             abortive = struct.pack("ii", 1, 0)
             self._socket.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, abortive)
         self._hang_up()
         self._check()
 
     def _hang_up(self) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, AttributeError):  # AttributeError: the reader has closed it
             self._socket.sock.shutdown(socket.SHUT_RDWR)  # wakes the reader
         self._reader.join(self.time_limit)
         self._socket.shutdown()
@@ -262,6 +262,8 @@ class StrictClient:
         try:
             while self.closed is None:
                 self._frame(*self._socket.recv_data())
+            self._socket.sock.recv(1)  # the server hangs up first (RFC 6455 section 7.1.1)
+            self._socket.shutdown()
         except (OSError, websocket.WebSocketConnectionClosedException, AttributeError):
             self._end(Closed(1006))  # AttributeError: the library forgets its socket while we read
         except Exception as error:  # noqa: BLE001 - the thread's outer edge; every later call raises it
@@ -293,7 +295,7 @@ class StrictClient:
 
     def _end(self, closed: Closed) -> None:
         with self._changed:
-            self.closed = closed
+            self.closed = self.closed or closed
             self._changed.notify_all()
 
     def _fail(self, error: Exception) -> None:

@@ -9,9 +9,10 @@ import traceback
 import psycopg2
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DatabaseError
+from django.db import connections
 
 import dddp
-from dddp.errors import DDDPError
+from dddp.errors import DDDPError, FeedUnavailable
 
 __all__ = ["CannotStart", "sentence"]
 
@@ -29,13 +30,21 @@ def sentence(error: BaseException) -> str:
 
 
 def _cause(error: BaseException) -> str:
-    if isinstance(error, CannotStart | DDDPError):
-        return str(error)
     if isinstance(error, ImproperlyConfigured):
         return f"the Django settings are not right: {error}"
-    if isinstance(error, DatabaseError | psycopg2.Error):
-        return f"the database cannot be used (DATABASES in your settings): {error}"
+    if isinstance(error, FeedUnavailable | DatabaseError | psycopg2.Error):
+        return f"{error} (see DATABASES in your settings: {_databases()})"
+    if isinstance(error, CannotStart | DDDPError):
+        return str(error)
     return f"{type(error).__name__}: {_text(error)}, {_place(error)}"
+
+
+def _databases() -> str:
+    """Which databases are meant; never a password."""
+    return ", ".join(
+        f"{alias!r} is {wanted['NAME']!r} at {wanted['HOST'] or 'the local socket'}, port {wanted['PORT'] or 5432}"
+        for alias, wanted in connections.settings.items()
+    )
 
 
 def _text(error: BaseException) -> str:
