@@ -282,13 +282,14 @@ function edit(button, book) {
 
   const end = () => {
     if (!form.isConnected) return;
+    input.removeEventListener("blur", save); // taking a focused input away blurs it
     const hadFocus = form.contains(document.activeElement);
     form.replaceWith(button);
     if (hadFocus) button.focus({ preventScroll: true });
     bookRows.refresh();
   };
   const save = async () => {
-    if (input.readOnly) return;
+    if (input.readOnly || !books.get(book._id)) return;
     if (input.value.trim() === offered) return end();
     offered = input.value.trim();
     input.readOnly = true;
@@ -322,24 +323,27 @@ function confirmDelete(row, button, book) {
   const question = make("confirm-delete");
   const [yes, no] = question.querySelectorAll("button");
   question.setAttribute("aria-label", `Delete ${book.title}?`);
-  let isRunning = false;
+  let isBusy = false;
 
   const end = () => {
-    if (isRunning || !question.isConnected) return;
+    if (isBusy) return;
+    isBusy = true; // taking the question away moves the focus out of it, which ends it
     const hadFocus = question.contains(document.activeElement);
     question.remove();
     if (hadFocus) button.focus({ preventScroll: true });
   };
   const remove = async () => {
-    isRunning = yes.disabled = true;
+    isBusy = yes.disabled = true;
+    const neighbour = row.nextElementSibling ?? row.previousElementSibling;
     try {
       await perform("bookstore.remove_book", [book._id]);
+      if (document.activeElement === document.body) neighbour?.querySelector(".delete").focus({ preventScroll: true });
     } catch (error) {
       question.querySelector(".question").hidden = true;
       question.querySelector(".form-error").textContent = explain(error, []).other;
-      no.focus();
     } finally {
-      isRunning = yes.disabled = false;
+      isBusy = yes.disabled = false;
+      if (document.activeElement === document.body) no.focus({ preventScroll: true });
     }
   };
 
@@ -382,6 +386,7 @@ function createBookRow(id) {
     price: row.querySelector("[data-edit=price]"),
     author: row.querySelector(".author"),
     year: row.querySelector(".year"),
+    language: row.querySelector(".language"),
     remove: row.querySelector(".delete"),
   };
   return row;
@@ -392,7 +397,7 @@ function updateBookRow({ parts }, book) {
   setText(parts.price, book.price);
   setText(parts.author, authorName(book));
   setText(parts.year, year(book.published));
-  parts.author.title = book.language;
+  setText(parts.language, book.language === "English" ? "" : book.language);
   parts.remove.setAttribute("aria-label", `Delete ${book.title}`);
 }
 
@@ -418,15 +423,18 @@ function moveBook(id, from, to) {
   for (const authorId of [from, to]) authorRows.rewrite(authorId);
 }
 
+let isLive = false; // whether what changes now is news, and not the first documents
+allBooks.ready.then(() => requestAnimationFrame(() => (isLive = true)));
+
 books.onChange((changes) => {
   for (const { id, before, after } of changes)
     if (before?.author_id !== after?.author_id) moveBook(id, before?.author_id, after?.author_id);
-  bookRows.apply(changes, { isLive: allBooks.isReady });
+  bookRows.apply(changes, { isLive });
   showCounts();
 });
 
 authors.onChange((changes) => {
-  authorRows.apply(changes, { isLive: allBooks.isReady });
+  authorRows.apply(changes, { isLive });
   for (const { id } of changes) for (const bookId of booksOf.get(id) ?? []) bookRows.rewrite(bookId);
   if (view.author !== null && !authors.get(view.author)) choose(null);
   else if (view.sort === "author" || view.words.length) bookRows.refresh();
