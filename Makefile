@@ -17,7 +17,7 @@ NODE_MODULES := $(if $(shell command -v npm),tests/interop/node_modules/.install
 .DELETE_ON_ERROR:
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile
+	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
 
 demo: .venv/.installed-demo
 	@$(BIN)/python bookstore_example/demo.py $(ADDRESS)
