@@ -106,8 +106,8 @@ class ModelShape:
         self.serialize = serialize
         self.select_related = tuple(select_related)
         self.prefetch_related = tuple(prefetch_related)
-        self.table: Table = table_of(model)
         self.pk = _key_field(name, model)
+        self.table: Table = table_of(model)
         published = _published(name, model, fields, frozenset(exclude))
         #: Concrete fields by their name in the document.
         self.concrete = (
@@ -250,6 +250,10 @@ def _loads_as_usual(field: models.Field[Any, Any]) -> bool:
 
 
 def _key_field(name: str, model: type[models.Model]) -> Any:
+    if not (isinstance(model, type) and issubclass(model, models.Model)):
+        raise ImproperlyDeclared(
+            f"Collection {name}: {model!r} is not a model class. Import the model and name it."
+        )
     if model._meta.abstract:
         raise ImproperlyDeclared(
             f"Collection {name}: the model {model.__name__} is abstract, it has no rows."
