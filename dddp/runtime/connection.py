@@ -273,13 +273,13 @@ class Connection:
         subscription = run.subscription
         if run.shown:
             self.send_all(self.box.replace(run.sources, []))
-        self._forget(run)
         if run is subscription.run and subscription.id is not None:
             self._subscriptions.pop(subscription.id, None)
         if subscription.id is not None:
             self.send(messages.nosub(subscription.id, run.failure))
         elif run.failure is not None:
             self.send(messages.nosub(messages.ABSENT, run.failure))
+        self._forget(run)
 
     def _forget(self, run: Run) -> None:
         self.runs.pop(run, None)
@@ -353,7 +353,7 @@ class UserChange:
             return
         connection = self._connection
         if connection.active:
-            alive = [run for run in self._new if run.active]
+            alive = [new for old, new in zip(self._old, self._new, strict=True) if old.active and new.active]
             leaving = [source for run in self._old if run.shown and run.active for source in run.sources]
             connection.send_first(connection.box.replace(leaving, [s for run in alive for s in run.sources]))
             for run in alive:
@@ -364,10 +364,13 @@ class UserChange:
         done()
 
     def _forget_old(self) -> None:
+        """Let the old runs go; and the new ones of subscriptions that have ended meanwhile."""
         for old, new in zip(self._old, self._new, strict=True):
+            if not old.active:
+                self._connection._forget(new)
+            elif not new.active and old.subscription.id is not None:
+                self._connection._subscriptions.pop(old.subscription.id, None)
             self._connection._forget(old)
-            if not new.active and new.subscription.id is not None:
-                self._connection._subscriptions.pop(new.subscription.id, None)
 
     def _tell_ready(self, runs: list[Run]) -> None:
         ready = [run for run in runs if run.complete and run.subscription.id is not None]

@@ -65,9 +65,10 @@ class WriteFence:
         self._databases = databases
         self._interest = interest
         self._passed = passed
-        self._accounted = {alias: _run(alias) for alias in databases}
+        self._before = {alias: _run(alias) for alias in databases}
+        self._accounted = dict(self._before)  #: statements whose writes a token covers
         self._fences: list[tuple[LiveDatabase, Fence]] = []
-        self._closed = 0  #: fences that have not fired, and one until all are armed
+        self._closed = 1  #: fences that have not fired, and the one that ``release`` opens
 
     def note(self, alias: str) -> None:
         """Leave a token with the transaction that is about to commit, if it has written anything.
@@ -84,23 +85,25 @@ class WriteFence:
         self._accounted[alias] = _run(alias)
 
     def drop(self) -> None:
-        """The transaction did not commit: its token will not come."""
+        """The method raised: whether its transaction has committed is unknown, so no token can be relied on."""
         for live, fence in self._fences:
             live.drop_fence(fence)
         self._closed -= len(self._fences)
         self._fences.clear()
+        self._accounted = dict(self._before)
 
     def arm(self) -> None:
-        """All is committed: follow what no transaction's token covers, and let the fence fire."""
+        """All is committed: follow what no transaction's token covers, and let the fences fire."""
         for alias, live in self._databases.items():
             if _run(alias) != self._accounted[alias]:
                 self._follow(live)
-        for live, fence in self._fences:
+        for live, fence in list(self._fences):
             if fence.epoch != live.router.epoch and not fence.seen:
                 self._send(live, fence.token)  # the feed was cut meanwhile, and its token may be lost
-        self._closed += 1
-        for live, fence in self._fences:
             live.arm(fence)
+
+    def release(self) -> None:
+        """The method's answer is ready; in any greenlet."""
         self._open_one()
 
     def _follow(self, live: LiveDatabase) -> None:

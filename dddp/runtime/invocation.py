@@ -91,6 +91,7 @@ class Invocation:
         """Call the method and answer the client."""
         fence = WriteFence(self.connection.databases, self.connection.queries_of, self._tell_updated)
         answer = self._answered(fence)
+        fence.arm()
         if self._user_changed and self.connection.active:
             self.connection.change_user(self.user_id, lambda: self._finish(fence, answer))
         else:
@@ -122,7 +123,7 @@ class Invocation:
 
     def _finish(self, fence: WriteFence, answer: bytes) -> None:
         # Without writes to wait for, `updated` precedes the result, as it does in Meteor.
-        fence.arm()
+        fence.release()
         self.connection.send(answer)
         self.unblock()
 

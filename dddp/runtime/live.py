@@ -21,7 +21,7 @@ from dddp.api.registry import Registry
 from dddp.changes import Change, FeedEvent, Gap, Kind, Snapshot, Table, Transaction
 from dddp.errors import FeedUnavailable
 from dddp.feed.listener import Listener
-from dddp.livequery.query import LiveQuery
+from dddp.livequery.query import LiveQuery, Phase
 from dddp.livequery.read import Read
 from dddp.livequery.router import Closed, Deliver, Effect, Failed, Fence, Fired, Router, Settled
 from dddp.livequery.spec import QuerySpec
@@ -65,6 +65,7 @@ class LiveDatabase:
         self._time_limit_ms = int(time_limit * 1000)
         self._row_types: dict[Table, RowType] = {}
         self._subscribers: dict[LiveQuery, dict[OnQuery, None]] = {}
+        self._listening: dict[LiveQuery, None] = {}  #: queries for which the listener was asked
         self._fences: dict[Fence, Callable[[], None]] = {}
         self._tokens = 0
         self._complained: set[tuple[str, str]] = set()
@@ -106,6 +107,9 @@ class LiveDatabase:
 
     def _begin(self, query: LiveQuery) -> None:
         """Have the query read as soon as its tables are listened to."""
+        if query.phase is Phase.CLOSED:
+            return
+        self._listening[query] = None
         try:
             self.listener.listen(query.spec.reads)
         except FeedUnavailable as error:
@@ -245,7 +249,9 @@ class LiveDatabase:
                     self._tell_subscribers(query, error)
                 case Closed(query):
                     del self._subscribers[query]
-                    self.listener.unlisten(query.spec.reads)
+                    if query in self._listening:
+                        del self._listening[query]
+                        self.listener.unlisten(query.spec.reads)
                 case Fired(fence):
                     self._fences.pop(fence, _nothing)()
 
