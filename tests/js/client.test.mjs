@@ -4,7 +4,15 @@ import { describe, mock, test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 
 import { MeteorError, ProtocolError } from "./ddp.mjs";
-import { added, changed, ready, recordErrors, RecordingObserver, removed, ScriptedServer } from "./scripted_server.mjs";
+import {
+  added,
+  changed,
+  ready,
+  recordErrors,
+  RecordingObserver,
+  removed,
+  ScriptedServer,
+} from "./scripted_server.mjs";
 
 function connected(options) {
   const server = new ScriptedServer();
@@ -14,7 +22,14 @@ function connected(options) {
 }
 
 /** "pending", or what the promise came to. */
-const outcome = (promise) => Promise.race([promise.then(() => "resolved", () => "rejected"), turn("pending")]);
+const outcome = (promise) =>
+  Promise.race([
+    promise.then(
+      () => "resolved",
+      () => "rejected",
+    ),
+    turn("pending"),
+  ]);
 
 describe("connecting", () => {
   test("the client offers DDP 1 first", () => {
@@ -32,7 +47,11 @@ describe("connecting", () => {
 
     assert.deepEqual(
       server.socket.sent.map(({ msg, params }) => [msg, params]),
-      [["connect", undefined], ["method", ["1", { $date: 5 }]], ["sub", [1]]],
+      [
+        ["connect", undefined],
+        ["method", ["1", { $date: 5 }]],
+        ["sub", [1]],
+      ],
     );
   });
 
@@ -99,7 +118,10 @@ describe("collections", () => {
     const { server, books } = connected();
     server.say(added("--5", {}), added("~7", {}));
 
-    assert.deepEqual([...books].map(({ _id }) => _id), ["-5", 7]);
+    assert.deepEqual(
+      [...books].map(({ _id }) => _id),
+      ["-5", 7],
+    );
     assert.equal(books.get("-5")._id, "-5");
   });
 
@@ -117,7 +139,10 @@ describe("collections", () => {
     const { server, books } = connected();
     server.say(added("1", { price: 1 }), added("2", { price: 2 }));
 
-    assert.deepEqual(books.find(({ price }) => price > 1).map(({ _id }) => _id), ["2"]);
+    assert.deepEqual(
+      books.find(({ price }) => price > 1).map(({ _id }) => _id),
+      ["2"],
+    );
     assert.equal(books.find().length, 2);
   });
 
@@ -139,11 +164,18 @@ describe("collections", () => {
     const calls = [];
     server.say(added("1", { a: 1 }), added("2", { a: 1 }));
     context.mock.timers.tick(1);
-    books.onChange((changes) => calls.push(changes.map(({ id, before, after }) => [id, before?.a, after?.a])));
+    books.onChange((changes) =>
+      calls.push(changes.map(({ id, before, after }) => [id, before?.a, after?.a])),
+    );
     server.say(changed("1", { a: 2 }), changed("1", { a: 3 }), removed("2"), added("3", {}), removed("3"));
     context.mock.timers.tick(1);
 
-    assert.deepEqual(calls, [[["1", 1, 3], ["2", 1, undefined]]]);
+    assert.deepEqual(calls, [
+      [
+        ["1", 1, 3],
+        ["2", 1, undefined],
+      ],
+    ]);
   });
 });
 
@@ -164,7 +196,11 @@ describe("subscriptions", () => {
     const subscription = client.subscribe("Nope");
     const told = [];
     subscription.onStop((error) => told.push(error.error));
-    server.say({ msg: "nosub", id: subscription.id, error: { error: 404, reason: "Subscription not found" } });
+    server.say({
+      msg: "nosub",
+      id: subscription.id,
+      error: { error: 404, reason: "Subscription not found" },
+    });
 
     await assert.rejects(subscription.ready, new MeteorError(404, "Subscription not found"));
     assert.deepEqual(told, [404]);
@@ -176,7 +212,10 @@ describe("subscriptions", () => {
     const subscription = client.subscribe("Nope");
     server.say({ msg: "nosub", id: subscription.id, error: { error: 404 } });
 
-    assert.deepEqual(errors.map(({ message }) => message), ["[404]"]);
+    assert.deepEqual(
+      errors.map(({ message }) => message),
+      ["[404]"],
+    );
   });
 
   test("stop sends unsub once and runs onStop without an error", () => {
@@ -241,7 +280,9 @@ describe("a reconnect", () => {
     server.restart(client);
 
     assert.equal(server.heard("connect")[0].session, "s1");
-    assert.deepEqual(server.heard("sub"), [{ msg: "sub", id: subscription.id, name: "AllBooks", params: [7] }]);
+    assert.deepEqual(server.heard("sub"), [
+      { msg: "sub", id: subscription.id, name: "AllBooks", params: [7] },
+    ]);
   });
 
   test("leaves a stopped subscription behind", () => {
@@ -252,7 +293,7 @@ describe("a reconnect", () => {
     assert.deepEqual(server.heard("sub"), []);
   });
 
-  test("shows the old documents until every ready subscription is ready again, then only what differs", () => {
+  test("shows the old documents until every ready subscription is ready again, then what differs", () => {
     const { server, client, books } = connected();
     const [first, second] = [client.subscribe("A"), client.subscribe("B")];
     server.say(added("1", { a: 1 }), added("2", { a: 1 }), added("3", { a: 1 }), ready(first.id, second.id));
@@ -478,7 +519,10 @@ describe("an illegal message is reported and changes nothing:", () => {
 
       assert.equal(errors.length, 1);
       assert.ok(errors[0] instanceof ProtocolError);
-      assert.deepEqual(books.find().map((book) => ({ ...book })), [{ _id: "1", a: 1 }]);
+      assert.deepEqual(
+        books.find().map((book) => ({ ...book })),
+        [{ _id: "1", a: 1 }],
+      );
     });
 
   test("no JSON", () => {
@@ -511,9 +555,14 @@ describe("an illegal message is reported and changes nothing:", () => {
 test("message events show everything on the wire, with its direction", () => {
   const { server, client } = connected();
   const seen = [];
-  client.on("message", ({ direction, message, text }) => seen.push([direction, message.msg, JSON.parse(text).msg]));
+  client.on("message", ({ direction, message, text }) =>
+    seen.push([direction, message.msg, JSON.parse(text).msg]),
+  );
   client.call("add");
   server.say({ msg: "result", id: "1" });
 
-  assert.deepEqual(seen, [["out", "method", "method"], ["in", "result", "result"]]);
+  assert.deepEqual(seen, [
+    ["out", "method", "method"],
+    ["in", "result", "result"],
+  ]);
 });

@@ -1,6 +1,6 @@
 /**
- * The module under test. A browser takes any .js file as a module; Node wants the ending .mjs or a package.json
- * beside it, so its text is imported instead.
+ * The module under test. A browser takes any .js file as a module; Node wants the ending .mjs or a
+ * package.json beside it, so its text is imported instead.
  */
 import { readFileSync } from "node:fs";
 

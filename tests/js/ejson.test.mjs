@@ -70,7 +70,10 @@ describe("equals", () => {
     [1, 1],
     [NaN, NaN],
     [0, -0],
-    [{ a: 1, b: [2] }, { b: [2], a: 1 }],
+    [
+      { a: 1, b: [2] },
+      { b: [2], a: 1 },
+    ],
     [new Date(5), new Date(5)],
     [new Uint8Array([1]), new Uint8Array([1])],
   ];

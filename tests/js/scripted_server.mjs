@@ -4,7 +4,8 @@ import { afterEach } from "node:test";
 import { connect } from "./ddp.mjs";
 
 const clients = [];
-afterEach(() => clients.splice(0).forEach((client) => client.disconnect())); // or their timers keep node running
+// Their timers would keep node running.
+afterEach(() => clients.splice(0).forEach((client) => client.disconnect()));
 
 /** A WebSocket that is connected to the test. */
 class ScriptedSocket {

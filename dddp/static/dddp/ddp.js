@@ -29,7 +29,7 @@ export class MeteorError extends Error {
   }
 }
 
-/** The server sent something that DDP does not allow. The message was ignored; it is in `offendingMessage`. */
+/** The server sent what DDP does not allow. The message was ignored; it is in `offendingMessage`. */
 export class ProtocolError extends Error {
   constructor(sentence, offendingMessage) {
     super(`Illegal message from the server: ${sentence}`);
@@ -124,7 +124,10 @@ export function equals(a, b) {
   if (isScalarObject(a) || isScalarObject(b)) return JSON.stringify(encode(a)) === JSON.stringify(encode(b));
   if (Array.isArray(a) !== Array.isArray(b)) return false;
   const keys = Object.keys(a);
-  return keys.length === Object.keys(b).length && keys.every((key) => Object.hasOwn(b, key) && equals(a[key], b[key]));
+  return (
+    keys.length === Object.keys(b).length &&
+    keys.every((key) => Object.hasOwn(b, key) && equals(a[key], b[key]))
+  );
 }
 
 /** The text that names a document on the wire, from the `_id` that the application sees. */
@@ -132,7 +135,8 @@ export function stringifyId(id) {
   if (id === undefined) return "-";
   if (id instanceof ObjectID) return id.hex;
   if (typeof id === "string") return /^[-~{]/.test(id) || OBJECT_ID.test(id) ? `-${id}` : id;
-  if (typeof id === "object" && id !== null) throw new TypeError("A document id is a string, a number or an ObjectID");
+  if (typeof id === "object" && id !== null)
+    throw new TypeError("A document id is a string, a number or an ObjectID");
   return `~${JSON.stringify(id)}`;
 }
 
@@ -225,7 +229,7 @@ export class Collection {
     return () => this.#observers.delete(observer);
   }
   /**
-   * Calls back once per animation frame in which something changed, with what is different since the last call.
+   * Calls back once per animation frame in which something changed, with the differences since the last call.
    * @param {(changes: Change[]) => void} callback
    * @returns {() => void} stops the calls
    */
@@ -251,7 +255,8 @@ export class Collection {
   }
   /** Makes the collection equal to `documents`, telling observers of real differences only. */
   _replace(documents) {
-    for (const wireId of [...this.#documents.keys()]) if (!documents.has(wireId)) this._set(wireId, undefined);
+    for (const wireId of [...this.#documents.keys()])
+      if (!documents.has(wireId)) this._set(wireId, undefined);
     for (const [wireId, document] of documents)
       if (!equals(this.#documents.get(wireId), document)) this._set(wireId, document);
   }
@@ -296,7 +301,7 @@ export class Subscription {
   stop() {
     if (!this.isStopped) this.#stop(this);
   }
-  /** @param {(error?: MeteorError) => void} callback runs once, at the end; at once if it has ended already */
+  /** @param {(error?: MeteorError) => void} callback runs once, at the end; at once if that has come */
   onStop(callback) {
     if (this.isStopped) run(callback, this.error);
     else this.#stopCallbacks.push(callback);
@@ -403,10 +408,10 @@ export class Client {
   }
 
   /**
-   * Calls a method; waits for a connection if there is none. A call that a lost connection left unanswered is sent
-   * again, so it may run twice, unless `noRetry`: then it rejects with the error "invocation-failed".
-   * @returns {Promise<*> & {updated: Promise<void>}} its result; `updated` resolves when every document that the
-   *   method wrote has arrived here
+   * Calls a method; waits for a connection if there is none. A call that a lost connection left unanswered is
+   * sent again, so it may run twice, unless `noRetry`: then it rejects with the error "invocation-failed".
+   * @returns {Promise<*> & {updated: Promise<void>}} its result; `updated` resolves when every document that
+   *   the method wrote has arrived here
    */
   apply(name, params = [], { noRetry = false } = {}) {
     const invocation = new Invocation(String(++this.#invocationCount), name, params, noRetry);
@@ -416,8 +421,8 @@ export class Client {
   }
 
   /**
-   * Events: "status" (Status), "message" ({direction: "in" | "out", message, text}: everything on the wire), "error"
-   * (ProtocolError, or MeteorError of a subscription without onStop; written to the console when nobody listens).
+   * Events: "status" (Status); "message" ({direction: "in" | "out", message, text}: everything on the wire);
+   * "error" (ProtocolError, or MeteorError of a subscription without onStop; to the console if nobody listens).
    * @returns {() => void} stops listening
    */
   on(event, callback) {
@@ -474,7 +479,8 @@ export class Client {
     const socket = this.#socket;
     this.#socket = this.#incoming = null;
     this.#awaited.clear();
-    for (const { id, isStopped } of this.#subscriptions.values()) if (isStopped) this.#subscriptions.delete(id);
+    for (const { id, isStopped } of this.#subscriptions.values())
+      if (isStopped) this.#subscriptions.delete(id);
     if (!socket) return;
     socket.onopen = socket.onmessage = socket.onclose = null;
     socket.close();
@@ -530,7 +536,10 @@ export class Client {
     invocation.hasUpdated = false;
     if (!invocation.isSent || !invocation.noRetry) return this.#sendMethod(invocation);
     this.#invocations.delete(invocation.id);
-    const error = new MeteorError("invocation-failed", `The connection was lost while ${invocation.name} ran`);
+    const error = new MeteorError(
+      "invocation-failed",
+      `The connection was lost while ${invocation.name} ran`,
+    );
     invocation.result.reject(error);
     invocation.updated.reject(error);
   }
@@ -563,7 +572,11 @@ export class Client {
         return this.#connected(message);
       case "failed":
         this.#detach();
-        return this.#setStatus({ state: "failed", retryCount: 0, reason: `The server speaks DDP ${message.version}` });
+        return this.#setStatus({
+          state: "failed",
+          retryCount: 0,
+          reason: `The server speaks DDP ${message.version}`,
+        });
       case "ping":
         return this.#send({ msg: "pong", id: message.id });
       case "pong":
@@ -591,7 +604,8 @@ export class Client {
     this.#session = session;
     this.#incoming = new Map();
     for (const { id, isReady } of this.#subscriptions.values()) if (isReady) this.#awaited.add(id);
-    for (const invocation of [...this.#invocations.values()]) if (invocation.hasResult) this.#finish(invocation);
+    for (const invocation of [...this.#invocations.values()])
+      if (invocation.hasResult) this.#finish(invocation);
     this.#setStatus({ state: "connected", retryCount: 0 });
     this.#showIncoming();
   }
@@ -613,7 +627,8 @@ export class Client {
 
   #data(message) {
     const { collection: name, id } = message;
-    if (typeof name !== "string" || typeof id !== "string") throw new ProtocolError("no collection or id", message);
+    if (typeof name !== "string" || typeof id !== "string")
+      throw new ProtocolError("no collection or id", message);
     if (!this.#incoming) {
       const collection = this.collection(name);
       return collection._set(id, documentAfter(message, collection._at(id)));

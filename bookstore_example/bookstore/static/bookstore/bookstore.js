@@ -22,13 +22,19 @@ const year = (number) => (number < 0 ? `${-number} BC` : String(number ?? ""));
 const authorName = (book) => authors.get(book.author_id)?.name ?? "";
 
 /** Text without case and accents, to search in. */
-const fold = (text) => text.normalize("NFD").replace(/\p{Diacritic}/gu, "").toLowerCase();
+const fold = (text) =>
+  text
+    .normalize("NFD")
+    .replace(/\p{Diacritic}/gu, "")
+    .toLowerCase();
 
 /** The folded text of a document, made once: a document that changes is a new object. */
-const searchable = (textOf, cache = new WeakMap()) => (document) => {
-  if (!cache.has(document)) cache.set(document, fold(textOf(document)));
-  return cache.get(document);
-};
+const searchable =
+  (textOf, cache = new WeakMap()) =>
+  (document) => {
+    if (!cache.has(document)) cache.set(document, fold(textOf(document)));
+    return cache.get(document);
+  };
 const authorText = searchable(({ name, email }) => `${name} ${email}`);
 const nameText = searchable(({ name }) => name);
 const bookText = searchable(({ title, published, language }) => `${title} ${year(published)} ${language}`);
@@ -40,7 +46,9 @@ const view = { words: [], author: null, sort: "title", direction: 1 };
 function isBookShown(book) {
   if (view.author !== null && book.author_id !== view.author) return false;
   const author = authors.get(book.author_id);
-  return view.words.every((word) => bookText(book).includes(word) || (author && nameText(author).includes(word)));
+  return view.words.every(
+    (word) => bookText(book).includes(word) || (author && nameText(author).includes(word)),
+  );
 }
 
 const isAuthorShown = (author) =>
@@ -186,7 +194,7 @@ function explain(error, fieldNames) {
     else others.push([sentences].flat().join(" "));
   }
   const isExplained = others.length || Object.keys(fields).length;
-  return { fields, other: isExplained ? others.join(" ") : error.reason ?? error.message };
+  return { fields, other: isExplained ? others.join(" ") : (error.reason ?? error.message) };
 }
 
 const fieldErrors = ({ details }) =>
@@ -201,7 +209,10 @@ function showFieldError(input, sentence = "") {
   input.removeAttribute("aria-describedby");
   input.setAttribute("aria-invalid", String(Boolean(sentence)));
   if (!sentence) return;
-  const note = Object.assign(document.createElement("span"), { className: "field-error", textContent: sentence });
+  const note = Object.assign(document.createElement("span"), {
+    className: "field-error",
+    textContent: sentence,
+  });
   note.id = `error-${++errorCount}`;
   note.setAttribute("role", "alert");
   input.setAttribute("aria-describedby", note.id);
@@ -215,7 +226,12 @@ const wholeNumber = (text) => (/^-?\d+$/.test(text) ? Number(text) : text);
 /** How the fields of a form become the arguments of its method. */
 const ARGUMENTS = {
   "bookstore.add_author": ({ name, email }) => [name, email],
-  "bookstore.add_book": ({ title, author_id, published, price }) => [title, author_id, wholeNumber(published), price],
+  "bookstore.add_book": ({ title, author_id, published, price }) => [
+    title,
+    author_id,
+    wholeNumber(published),
+    price,
+  ],
 };
 
 function setUpAdder(form, rows, { onOpen = () => {} } = {}) {
@@ -236,7 +252,7 @@ function setUpAdder(form, rows, { onOpen = () => {} } = {}) {
     opener.setAttribute("aria-expanded", String(isOpen));
     show();
     if (isOpen) onOpen();
-    (isOpen ? inputs.find(({ value }) => !value) ?? inputs[0] : opener).focus();
+    (isOpen ? (inputs.find(({ value }) => !value) ?? inputs[0]) : opener).focus();
   };
   const save = async () => {
     const values = Object.fromEntries(inputs.map(({ name, value }) => [name, value.trim()]));
@@ -275,7 +291,11 @@ function edit(button, book) {
   const field = button.dataset.edit;
   const { method, label, inputMode } = EDITS[field];
   const form = Object.assign(document.createElement("form"), { className: "editing", noValidate: true });
-  const input = Object.assign(document.createElement("input"), { value: book[field], inputMode, autocomplete: "off" });
+  const input = Object.assign(document.createElement("input"), {
+    value: book[field],
+    inputMode,
+    autocomplete: "off",
+  });
   input.setAttribute("aria-label", `${label} of ${book.title}`);
   form.append(input);
   let offered = book[field]; // what the server already has, or has already refused
@@ -337,7 +357,8 @@ function confirmDelete(row, button, book) {
     const neighbour = row.nextElementSibling ?? row.previousElementSibling;
     try {
       await perform("bookstore.remove_book", [book._id]);
-      if (document.activeElement === document.body) neighbour?.querySelector(".delete").focus({ preventScroll: true });
+      if (document.activeElement === document.body)
+        neighbour?.querySelector(".delete").focus({ preventScroll: true });
     } catch (error) {
       question.querySelector(".question").hidden = true;
       question.querySelector(".form-error").textContent = explain(error, []).other;
@@ -378,7 +399,8 @@ function createBookRow(id) {
   row.addEventListener("click", ({ target }) => {
     const button = target.closest("button");
     if (button?.dataset.edit) edit(button, books.get(id));
-    else if (button?.matches(".delete") && !row.querySelector(".confirm")) confirmDelete(row, button, books.get(id));
+    else if (button?.matches(".delete") && !row.querySelector(".confirm"))
+      confirmDelete(row, button, books.get(id));
   });
   for (const button of row.querySelectorAll("[data-edit]")) button.title = "Click to edit";
   row.parts = {
@@ -410,7 +432,10 @@ function createAuthorRow(id) {
 function updateAuthorRow(row, author) {
   const count = booksOf.get(author._id)?.size ?? 0;
   setText(row.querySelector(".name"), author.name);
-  setText(row.querySelector(".about"), [author.born && `born ${year(author.born)}`, author.email].filter(Boolean).join(" · "));
+  setText(
+    row.querySelector(".about"),
+    [author.born && `born ${year(author.born)}`, author.email].filter(Boolean).join(" · "),
+  );
   setText(row.querySelector(".books-of"), String(count));
   row.querySelector(".books-of").title = plural(count, "book");
   row.firstElementChild.setAttribute("aria-pressed", String(author._id === view.author));
@@ -454,8 +479,10 @@ function showCounts() {
 }
 
 function showCount(pane, shown, total) {
-  const text = shown === total ? total.toLocaleString() : `${shown.toLocaleString()} of ${total.toLocaleString()}`;
-  for (const place of document.querySelectorAll(`[data-count=${pane}]`)) setText(place, allBooks.isReady || total ? text : "");
+  const text =
+    shown === total ? total.toLocaleString() : `${shown.toLocaleString()} of ${total.toLocaleString()}`;
+  for (const place of document.querySelectorAll(`[data-count=${pane}]`))
+    setText(place, allBooks.isReady || total ? text : "");
   const note = byId(pane).querySelector(".empty");
   note.hidden = shown > 0;
   setText(note, total ? "Nothing matches the search." : missing(pane));
@@ -517,7 +544,10 @@ for (const button of document.querySelectorAll("[data-sort]"))
 function fillAuthorSelect() {
   const select = byId("add-book").elements.author_id;
   const chosen = select.value || view.author || "";
-  const options = authors.find().sort(compareAuthors).map(({ _id, name }) => new Option(name, _id));
+  const options = authors
+    .find()
+    .sort(compareAuthors)
+    .map(({ _id, name }) => new Option(name, _id));
   select.replaceChildren(new Option("Choose an author", ""), ...options);
   select.value = chosen;
 }
@@ -622,7 +652,10 @@ function showMessages() {
   setText(byId("received"), activity.in.toLocaleString());
   setText(byId("sent"), activity.out.toLocaleString());
   setText(byId("traffic-bytes"), `${Math.ceil(activity.bytes / 1024).toLocaleString()} KB`);
-  setText(byId("unseen"), activity.isPaused && activity.unseen ? `${activity.unseen.toLocaleString()} while paused` : "");
+  setText(
+    byId("unseen"),
+    activity.isPaused && activity.unseen ? `${activity.unseen.toLocaleString()} while paused` : "",
+  );
   if (activity.isPaused) return;
   const list = byId("message-list");
   list.prepend(...activity.waiting.splice(0).map(messageRow).reverse());
@@ -633,7 +666,8 @@ client.on("message", ({ direction, message, text }) => {
   activity[direction] += 1;
   activity.bytes += text.length;
   activity.unseen += 1;
-  if (message.msg === "sub" || message.msg === "method") activity.names.set(message.id, message.name ?? message.method);
+  if (message.msg === "sub" || message.msg === "method")
+    activity.names.set(message.id, message.name ?? message.method);
   if (!activity.isScheduled) requestAnimationFrame(showMessages);
   activity.isScheduled = true;
   activity.waiting.push({ direction, message, text, time: new Date() });
