@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg2
-from psycopg2.extensions import make_dsn
+from psycopg2.extensions import make_dsn, parse_dsn
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+from tests import postgres
 
 TABLE = """
 CREATE TABLE {name} (
@@ -129,23 +129,21 @@ def measure(
 @contextmanager
 def database() -> Iterator[str]:
     """A database with a bare table, a captured one and one that is noted by hand."""
-    import django
+    from django.conf import settings
     from django.db import connections
     from django.db.backends.postgresql.base import DatabaseWrapper
 
-    from tests import postgres
-
-    django.setup()
+    settings.configure(DATABASES={"default": {"ENGINE": "django.db.backends.postgresql"}})
     name = f"dddp_benchmark_{os.getpid()}"
     server = psycopg2.connect(postgres.url())
     server.autocommit = True
     server.cursor().execute(f"CREATE DATABASE {name}")
-    connections["benchmark"] = DatabaseWrapper(
-        connections["default"].settings_dict | {"NAME": name}, "benchmark"
-    )
+    dsn = make_dsn(postgres.url(), dbname=name)
+    there = connections["default"].settings_dict | {"NAME": name, "OPTIONS": parse_dsn(dsn)}
+    connections["benchmark"] = DatabaseWrapper(there, "benchmark")
     try:
         install(connections["benchmark"])
-        yield make_dsn(postgres.url(), dbname=name)
+        yield dsn
     finally:
         connections["benchmark"].close()
         server.cursor().execute(f"DROP DATABASE {name} WITH (FORCE)")
@@ -161,14 +159,13 @@ def install(connection: Any) -> None:
         for table in ("bare", "captured", "noted"):
             cursor.execute(TABLE.format(name=table))
             cursor.execute(BULK.format(table=table))
-    captured = capture.CapturedTable(Table("b.captured"), "captured", "id", COLUMNS)
-    capture.install(connection, [captured], triggers=True)
-    # Registered as in signals mode, beside a table with triggers.
+    tables = [
+        capture.CapturedTable(Table(f"b.{name}"), name, "id", COLUMNS) for name in ("captured", "noted")
+    ]
+    capture.install(connection, tables, triggers=True)
     with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO dddp_table SELECT 'b.noted', replace(relation, 'captured', 'noted'), key_column, key_type,"
-            " columns, replace(query, 'captured', 'noted') FROM dddp_table"
-        )
+        # Noted by hand, as the signal handlers do.
+        cursor.execute("ALTER TABLE noted DISABLE TRIGGER USER")
 
 
 if __name__ == "__main__":

@@ -7,10 +7,12 @@ nothing of models.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from importlib import resources
+from operator import attrgetter
 from typing import Any, TypeAlias
 
 from django.db import transaction
@@ -140,7 +142,7 @@ class _Entry:
     key_column: str
     key_type: str
     columns: tuple[str, ...]
-    query: str
+    branch: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +183,9 @@ class _Plan:
         for entry in self.entries - self.registered:
             values = [list(value) if isinstance(value, tuple) else value for value in astuple(entry)]
             cursor.execute("INSERT INTO dddp_table VALUES (%s, %s, %s, %s, %s, %s)", values)
+        if self.registered != self.entries:
+            branches = "".join(entry.branch for entry in sorted(self.entries, key=attrgetter("label")))
+            cursor.execute(_script("read.sql", schema=self.schema, branches=branches))
 
     def apply_to_triggers(self, cursor: Any, relation: str) -> None:
         for trigger in self.installed - self.wanted:
@@ -244,17 +249,20 @@ def _entry(cursor: Any, captured: CapturedTable) -> _Entry | None:
         return None
     relation, key_type, existing = found
     columns = tuple(name for name in carried if name in existing)
-    return _Entry(
-        captured.table, relation, captured.key_column, key_type, columns, _query(relation, key_type, columns)
-    )
+    branch = _branch(captured.table, relation, key_type, columns)
+    return _Entry(captured.table, relation, captured.key_column, key_type, columns, branch)
 
 
-def _query(relation: str, key_type: str, columns: Sequence[str]) -> str:
-    key = _quoted(columns[0])
-    texts = ", ".join(f"r.{_quoted(column)}::text" for column in columns)
-    return (
-        f"SELECT r.{key}::text AS key, array_to_json(ARRAY[{texts}])::text AS item "
-        f"FROM {relation} r WHERE r.{key} = ANY ($1::{key_type}[])"
+def _branch(label: Table, relation: str, key_type: str, columns: Sequence[str]) -> str:
+    """The part of dddp_read that reads one table."""
+    return _script(
+        "branch.sql",
+        label=_literal(label),
+        header=_literal(f',"c":{json.dumps(columns, ensure_ascii=False, separators=(",", ":"))}'),
+        key=f"r.{_quoted(columns[0])}",
+        texts=", ".join(f"r.{_quoted(column)}::text" for column in columns),
+        relation=relation,
+        key_type=key_type,
     )
 
 
@@ -306,10 +314,10 @@ def _schema(cursor: Any) -> str:
 
 
 def _registered(cursor: Any) -> frozenset[_Entry]:
-    cursor.execute("SELECT label, relation, key_column, key_type, columns, query FROM dddp_table")
+    cursor.execute("SELECT label, relation, key_column, key_type, columns, branch FROM dddp_table")
     return frozenset(
-        _Entry(label, relation, key_column, key_type, tuple(columns), query)
-        for label, relation, key_column, key_type, columns, query in cursor.fetchall()
+        _Entry(label, relation, key_column, key_type, tuple(columns), branch)
+        for label, relation, key_column, key_type, columns, branch in cursor.fetchall()
     )
 
 
@@ -345,3 +353,7 @@ def _script(name: str, **names: str) -> str:
 
 def _quoted(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

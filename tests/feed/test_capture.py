@@ -509,12 +509,6 @@ def test_key_type_changed_in_the_same_transaction_changed_the_table_as_a_whole(w
     assert feed.transaction().tables == {book}
 
 
-def test_table_missing_in_the_registry_gives_keys_only(writer, feed):
-    run(writer, "DELETE FROM dddp_table", insert_book(7))
-
-    assert feed.changes() == [key_only(book, 7)]
-
-
 @pytest.mark.parametrize("level", [ISOLATION_LEVEL_READ_COMMITTED, ISOLATION_LEVEL_REPEATABLE_READ])
 def test_isolation_level_gives_the_row(writer, feed, level):
     writer.set_session(isolation_level=level)

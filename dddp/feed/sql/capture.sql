@@ -20,7 +20,7 @@ BEGIN
             SELECT array_agg(t.key) INTO old_keys
             FROM (SELECT {key}::text FROM dddp_old LIMIT {schema}.dddp_key_limit() + 1) t(key);
             IF keys IS DISTINCT FROM old_keys THEN
-                keys := keys || old_keys;
+                keys := ARRAY(SELECT unnest(keys) UNION SELECT unnest(old_keys));
             END IF;
         END IF;
     EXCEPTION WHEN undefined_column THEN
@@ -31,7 +31,7 @@ BEGIN
     IF cardinality(keys) > {schema}.dddp_key_limit() THEN
         PERFORM {schema}.dddp_append(',' || json_build_array('w', TG_ARGV[0]));
     ELSIF keys IS NOT NULL THEN
-        PERFORM {schema}.dddp_append(',' || json_build_array('r', TG_ARGV[0], keys));
+        PERFORM {schema}.dddp_append(',' || json_build_array('r', TG_ARGV[0], keys::text));
     END IF;
     RETURN NULL;
 END $$;

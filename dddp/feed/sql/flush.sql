@@ -73,101 +73,119 @@ EXCEPTION WHEN OTHERS THEN
 END $$;
 
 -- The settings are those that change how a value is written as text; row_security = off makes a policy an error
--- instead of a row that seems gone.
+-- instead of a row that seems gone. Generic plans: otherwise PostgreSQL would plan each read anew.
 CREATE FUNCTION {schema}.dddp_send_notes(batch bigint, notes text) RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp SET row_security = off
+SET search_path = pg_catalog, pg_temp SET row_security = off SET plan_cache_mode = force_generic_plan
 SET TimeZone = 'UTC' SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres'
 SET bytea_output = 'hex' SET extra_float_digits = 1
 AS $$
 DECLARE
+    parsed jsonb := {schema}.dddp_parsed(notes);
     opening text := format('{"v":1,"x":"%s","b":"%s","i":', pg_current_xact_id(), batch);
     ending text;
-    header text;
     sent integer := 0;
     touched record;
-    bodies text[];
 BEGIN
-    SELECT json_agg(c.channel)::text INTO ending FROM (
-        SELECT DISTINCT {schema}.dddp_channel(t.label) FROM {schema}.dddp_touched(notes) t
-        UNION ALL SELECT t.channel FROM {schema}.dddp_tokens(notes) t) c(channel);
+    IF jsonb_array_length(parsed) = 1 AND parsed -> 0 ->> 0 IN ('r', 'l') THEN
+        -- One statement on one table, the usual transaction: no query is needed to see that.
+        ending := ',"e":[' || to_json({schema}.dddp_channel(parsed -> 0 ->> 1)) || ']}';
+        PERFORM {schema}.dddp_send_table(opening, 0, ending, parsed -> 0 ->> 1, false, parsed -> 0 ->> 0 = 'l',
+                                         (parsed -> 0 ->> 2)::text[]);
+        RETURN;
+    END IF;
+    SELECT json_agg(DISTINCT channel)::text INTO ending FROM (
+        SELECT {schema}.dddp_channel(t.label) FROM {schema}.dddp_touched(parsed) t
+        UNION ALL SELECT n ->> 1 FROM jsonb_array_elements(parsed) n WHERE n ->> 0 = 't') c(channel);
     ending := ',"e":' || CASE WHEN octet_length(ending) > 2000 THEN 'null' ELSE ending END || '}';
-    FOR touched IN SELECT * FROM {schema}.dddp_touched(notes) LOOP
-        header := ',"m":' || to_json(touched.label);
-        bodies := NULL;
-        IF NOT touched.whole THEN
-            bodies := {schema}.dddp_bodies(touched.label, touched.keys, touched.locked, 7999 - octet_length(
-                opening || (sent + cardinality(touched.keys)) || header || ending));
-        END IF;
-        IF bodies IS NULL THEN
-            bodies := ARRAY[',"w":true'];
-        END IF;
-        FOR n IN 1 .. cardinality(bodies) LOOP
-            PERFORM pg_notify({schema}.dddp_channel(touched.label), opening || sent || header || bodies[n]
-                || CASE WHEN n = cardinality(bodies) THEN ending ELSE '}' END);
-            sent := sent + 1;
-        END LOOP;
+    FOR touched IN SELECT * FROM {schema}.dddp_touched(parsed) LOOP
+        sent := {schema}.dddp_send_table(opening, sent, ending, touched.label, touched.whole, touched.locked, touched.keys);
     END LOOP;
-    FOR touched IN SELECT * FROM {schema}.dddp_tokens(notes) LOOP
+    -- Last, so that a token comes after everything else of its transaction.
+    FOR touched IN
+        SELECT n ->> 1 AS channel, json_agg(DISTINCT n ->> 2) AS tokens FROM jsonb_array_elements(parsed) n
+        WHERE n ->> 0 = 't' GROUP BY 1
+    LOOP
         PERFORM pg_notify(touched.channel, opening || sent || ',"t":' || touched.tokens || ending);
         sent := sent + 1;
     END LOOP;
+END $$;
+
+-- Send the envelopes of one table; returns how many have been sent then, this batch's earlier ones included.
+CREATE FUNCTION {schema}.dddp_send_table(
+    opening text, sent integer, ending text, label text, whole boolean, locked boolean, keys text[]) RETURNS integer
+LANGUAGE plpgsql AS $$
+DECLARE
+    header text := ',"m":' || to_json(label);
+    bodies text[];
+BEGIN
+    IF NOT whole THEN
+        bodies := {schema}.dddp_bodies(label, keys, locked, 7999 - octet_length(
+            opening || (sent + cardinality(keys) - 1) || header || ending));
+    END IF;
+    IF bodies IS NULL THEN
+        bodies := ARRAY[',"w":true'];
+    END IF;
+    FOR n IN 1 .. cardinality(bodies) LOOP
+        PERFORM pg_notify({schema}.dddp_channel(label), opening || sent || header || bodies[n]
+            || CASE WHEN n = cardinality(bodies) THEN ending ELSE '}' END);
+        sent := sent + 1;
+    END LOOP;
+    RETURN sent;
+END $$;
+
+-- Read the rows of one table: each item is the JSON array of the carried columns' texts, the key first; the header
+-- names the columns; missing are the keys without a row. This one knows no table: migrate replaces it by one with a
+-- branch for each, so that the plans of the reads are kept.
+CREATE FUNCTION {schema}.dddp_read(label text, keys text[], locked boolean,
+    OUT header text, OUT present text[], OUT items text[], OUT missing text[])
+LANGUAGE plpgsql AS $$
+BEGIN
 END $$;
 
 -- The bodies of one table's envelopes, each at most room bytes; null when the table changed as a whole.
 CREATE FUNCTION {schema}.dddp_bodies(label text, keys text[], locked boolean, room integer) RETURNS text[]
 LANGUAGE plpgsql AS $$
 DECLARE
-    captured {schema}.dddp_table;
-    present text[] := '{}';
-    items text[] := '{}';
-    missing text[] := keys;
-    absence text := 'k';
-    columns text;
+    reading record;
+    header text;  -- stays null where the rows cannot be read
+    -- An unlocked row that is not there was deleted here. A locked one may be back before we commit.
+    absence text := CASE WHEN locked THEN 'k' ELSE 'g' END;
 BEGIN
     -- Under SERIALIZABLE reading rows makes unrelated writers fail: keys only.
     IF current_setting('transaction_isolation') <> 'serializable' THEN
-        SELECT * INTO captured FROM {schema}.dddp_table t WHERE t.label = dddp_bodies.label;
-    END IF;
-    IF captured IS NOT NULL THEN
         BEGIN
-            EXECUTE 'SELECT array_agg(key), array_agg(item) FROM (' || captured.query
-                || CASE WHEN locked THEN ' FOR NO KEY UPDATE' ELSE '' END || ') t' INTO present, items USING keys;
-            missing := NULL;
-            IF present IS NULL OR cardinality(present) < cardinality(keys) THEN
-                -- As the type writes them: a signal handler's text of a key may differ from PostgreSQL's.
-                EXECUTE format('SELECT ARRAY(SELECT k::text FROM unnest($1::%s[]) k EXCEPT SELECT unnest($2))',
-                    captured.key_type) INTO missing USING keys, present;
-            END IF;
-            -- An unlocked row that is not there was deleted here. A locked one may be back before we commit.
-            absence := CASE WHEN locked THEN 'k' ELSE 'g' END;
+            reading := {schema}.dddp_read(label, keys, locked);
+            header := reading.header;
         EXCEPTION
             WHEN insufficient_privilege THEN
-                missing := keys;
+                NULL;
             WHEN syntax_error_or_access_rule_violation OR invalid_schema_name THEN
                 -- A migration has dropped or renamed the table or a column since the notes were taken.
                 RETURN NULL;
             WHEN OTHERS THEN
-                missing := keys;
+                NULL;
         END;
-        columns := ',"c":' || array_to_json(captured.columns);
     END IF;
-    IF cardinality(items) = 1 AND coalesce(cardinality(missing), 0) = 0
-       AND octet_length(columns || ',"r":[]') + octet_length(items[1]) <= room THEN
-        RETURN ARRAY[columns || ',"r":[' || items[1] || ']'];
+    IF header IS NULL THEN
+        RETURN {schema}.dddp_pack(NULL, NULL, NULL, keys, 'k', room);
     END IF;
-    RETURN {schema}.dddp_pack(columns, present, items, missing, absence, room);
+    IF cardinality(reading.items) = 1 AND reading.missing IS NULL
+       AND octet_length(header || ',"r":[]') + octet_length(reading.items[1]) <= room THEN
+        RETURN ARRAY[header || ',"r":[' || reading.items[1] || ']'];
+    END IF;
+    RETURN {schema}.dddp_pack(header, reading.present, reading.items, reading.missing, absence, room);
 END $$;
 
 -- Pack the items of one table into as few bodies as is simple: small items fill a body up to the room less one
 -- share, so that the item across the border still fits; each larger one gets a body of its own.
-CREATE FUNCTION {schema}.dddp_pack(columns text, present text[], items text[], missing text[], absence text, room integer)
+CREATE FUNCTION {schema}.dddp_pack(header text, present text[], items text[], missing text[], absence text, room integer)
 RETURNS text[]
 LANGUAGE plpgsql AS $$
 DECLARE
     -- What a body needs besides its items, and the largest single row and key that fit in one.
-    around integer := octet_length(concat(columns, ',"r":[],"g":[],"k":[]'));
-    row_room integer := room - octet_length(concat(columns, ',"r":[]'));
+    around integer := octet_length(concat(header, ',"r":[],"g":[],"k":[]'));
+    row_room integer := room - octet_length(concat(header, ',"r":[]'));
     key_room integer := room - octet_length(',"k":[]');
     share integer := (room - around) / 4;
     bodies text[];
@@ -195,7 +213,7 @@ BEGIN
             bool_and(kind = 'r' OR bytes - 1 <= key_room) AS fits
         FROM placed GROUP BY large, placed.body
     )
-    SELECT array_agg(CASE WHEN p.rows THEN columns || p.body ELSE p.body END), bool_and(p.fits)
+    SELECT array_agg(CASE WHEN p.rows THEN header || p.body ELSE p.body END), bool_and(p.fits)
     INTO bodies, fits FROM packed p;
     -- A key too long even for itself.
     RETURN CASE WHEN fits THEN bodies END;

@@ -2,12 +2,12 @@
 --
 -- The notes themselves live in two transaction-local settings, which a savepoint rolls back together with the row:
 --   dddp.mark    <xid> <mark id> <ctid> <fold at>   whose notes these are, where the mark lies, when to fold them
---   dddp.notes   ,["r","bookstore.book",["1","2"]],["w","bookstore.author"],...
+--   dddp.notes   ,["r","bookstore.book","{1,2}"],["w","bookstore.author"],...
 -- Appending to a setting is cheaper than a row per statement, and reads no table (SERIALIZABLE writers collide
 -- over what they read). RESET ALL wipes settings: a mark without its notes says "all captured tables changed".
 --
 -- A note is one of
---   ["r", label, keys]      rows this transaction wrote
+--   ["r", label, keys]      rows this transaction wrote; the keys as a text[] literal
 --   ["l", label, keys]      rows an earlier transaction wrote (signals in autocommit): read them under a lock
 --   ["w", label]            the whole table changed
 --   ["t", channel, token]   a token to deliver with the end of the transaction
@@ -19,14 +19,14 @@ CREATE UNLOGGED TABLE {schema}.dddp_mark (
     id bigint GENERATED ALWAYS AS IDENTITY (CACHE 32)
 );
 
--- What an envelope may carry of each captured table; written by migrate, read at each flush.
+-- What an envelope may carry of each captured table. Written by migrate, which makes dddp_read of it.
 CREATE TABLE {schema}.dddp_table (
     label text PRIMARY KEY,      -- bookstore.book
     relation text NOT NULL,      -- public.bookstore_book, quoted where needed
     key_column text NOT NULL,
     key_type text NOT NULL,      -- what key texts are cast to, so that the key's index is used
     columns text[] NOT NULL,     -- as carried: the key column first
-    query text NOT NULL          -- reads (key, item) for the keys in $1; an item is the JSON array of the columns' texts
+    branch text NOT NULL         -- this table's part of dddp_read
 );
 
 -- Past this number of keys of one table a transaction says "the whole table changed".
@@ -73,52 +73,44 @@ BEGIN
 END $$;
 
 -- What the notes say of each table, every key once.
-CREATE FUNCTION {schema}.dddp_touched(notes text)
+CREATE FUNCTION {schema}.dddp_touched(notes jsonb)
 RETURNS TABLE (label text, whole boolean, locked boolean, keys text[])
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
     WITH note AS (
-        SELECT n ->> 0 AS kind, n ->> 1 AS label, n -> 2 AS keys
-        FROM jsonb_array_elements(('[' || substr(notes, 2) || ']')::jsonb) n
-    ), named AS (
-        SELECT n.kind, n.label, n.keys FROM note n WHERE n.kind IN ('r', 'l', 'w')
+        SELECT n ->> 0 AS kind, n ->> 1 AS label, (n ->> 2)::text[] AS keys
+        FROM jsonb_array_elements(notes) n WHERE n ->> 0 IN ('r', 'l', 'w')
         UNION ALL
-        SELECT 'w', t.label, NULL FROM {schema}.dddp_table t WHERE EXISTS (SELECT FROM note n WHERE n.kind = '*')
+        SELECT 'w', t.label, NULL FROM {schema}.dddp_table t
+        WHERE EXISTS (SELECT FROM jsonb_array_elements(notes) n WHERE n ->> 0 = '*')
     )
     SELECT n.label,
            bool_or(n.kind = 'w') OR count(DISTINCT k.key COLLATE "C") > {schema}.dddp_key_limit(),
            bool_or(n.kind = 'l'),
            array_agg(DISTINCT k.key COLLATE "C") FILTER (WHERE k.key IS NOT NULL)
-    FROM named n LEFT JOIN LATERAL jsonb_array_elements_text(n.keys) k(key) ON true
+    FROM note n LEFT JOIN LATERAL unnest(n.keys) k(key) ON true
     GROUP BY n.label ORDER BY n.label COLLATE "C";
 END $$;
 
--- The tokens the notes carry, and the channels they go to.
-CREATE FUNCTION {schema}.dddp_tokens(notes text)
-RETURNS TABLE (channel text, tokens json)
-LANGUAGE plpgsql AS $$
-#variable_conflict use_column
-BEGIN
-    RETURN QUERY
-    SELECT n ->> 1, json_agg(DISTINCT n ->> 2)
-    FROM jsonb_array_elements(('[' || substr(notes, 2) || ']')::jsonb) n
-    WHERE n ->> 0 = 't' GROUP BY n ->> 1 ORDER BY n ->> 1;
-END $$;
+-- The notes as JSON.
+CREATE FUNCTION {schema}.dddp_parsed(notes text) RETURNS jsonb
+LANGUAGE sql IMMUTABLE AS $$ SELECT ('[' || substr(notes, 2) || ']')::jsonb $$;
 
 -- The same notes, shorter.
 CREATE FUNCTION {schema}.dddp_fold(notes text) RETURNS text
 LANGUAGE plpgsql AS $$
+DECLARE
+    parsed jsonb := {schema}.dddp_parsed(notes);
 BEGIN
     RETURN (
         SELECT string_agg(',' || note, '') FROM (
-            SELECT DISTINCT n::text FROM jsonb_array_elements(('[' || substr(notes, 2) || ']')::jsonb) n
-            WHERE n ->> 0 IN ('t', '*')
+            SELECT DISTINCT n::text FROM jsonb_array_elements(parsed) n WHERE n ->> 0 IN ('t', '*')
             UNION ALL
             SELECT CASE WHEN whole THEN json_build_array('w', label)
-                        ELSE json_build_array(CASE WHEN locked THEN 'l' ELSE 'r' END, label, keys) END::text
-            FROM {schema}.dddp_touched(notes)
+                        ELSE json_build_array(CASE WHEN locked THEN 'l' ELSE 'r' END, label, keys::text) END::text
+            FROM {schema}.dddp_touched(parsed) WHERE label IS NOT NULL
         ) folded(note)
     );
 END $$;

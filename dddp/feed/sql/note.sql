@@ -7,7 +7,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM {schema}.dddp_append(',' || CASE
         WHEN cardinality(keys) > {schema}.dddp_key_limit() THEN json_build_array('w', label)
-        ELSE json_build_array(CASE WHEN written THEN 'r' ELSE 'l' END, label, keys) END);
+        ELSE json_build_array(CASE WHEN written THEN 'r' ELSE 'l' END, label, keys::text) END);
 END $$;
 
 -- Note that a table changed in a way that keys cannot tell.
