@@ -36,6 +36,7 @@ from uuid import UUID
 from django.db import models
 from django.db.models.constants import LOOKUP_SEP
 from django.db.models.fields.files import FieldFile
+from django.db.models.sql import Query
 from django.utils import timezone
 from psycopg2.extras import Range
 
@@ -147,12 +148,14 @@ class ModelShape:
             tables |= _tables_of_prefetch(self.model, lookup)
         return frozenset(tables)
 
-    def loading(self, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
-        """The same rows with the columns that documents are made of, whatever it loaded before."""
-        plain = queryset.select_related(None).defer(None)
-        if self.serialize:
-            return plain.select_related(*self.select_related) if self.select_related else plain
-        return plain.only(self.pk.name, *(field.name for field in self.concrete.values()))
+    def load(self, query: Query) -> None:
+        """Make a query load the columns that documents are made of, whatever it loaded before."""
+        query.clear_deferred_loading()
+        query.select_related = False
+        if not self.serialize:
+            query.add_immediate_loading([self.pk.name, *(field.name for field in self.concrete.values())])
+        elif self.select_related:
+            query.add_select_related(self.select_related)
 
     def key(self, row: Row) -> Key:
         """The id of the document of a decoded row."""

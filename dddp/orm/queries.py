@@ -44,7 +44,8 @@ def specify(
     """
     _refuse_unfit(queryset, shape)
     alias = database or _own_database(queryset) or router.db_for_write(queryset.model)
-    source = _source(queryset.using(alias), shape)
+    source = queryset.using(alias)
+    _load_documents(source.query, shape)
     sql, params, query = compiled_sql(source, alias)
     reads = tables_in(sql) | shape.reads | {shape.table}
     _refuse_uncaptured(reads - captured, shape)
@@ -151,14 +152,15 @@ def _refuse_uncaptured(tables: frozenset[Table], shape: ModelShape) -> None:
 # -- What the spec is made of
 
 
-def _source(queryset: models.QuerySet[Any], shape: ModelShape) -> models.QuerySet[Any]:
-    """The queryset that is run: the columns of the whole document, and no order where no slice needs one.
+def _load_documents(query: Query, shape: ModelShape) -> None:
+    """Make a query load whole documents, and give up its order where no slice needs one.
 
-    The document is whole although ``.only()`` publishes a part, since all queries share it.
+    The document is whole although ``.only()`` publishes a part, since all queries share it. The parts of a union
+    stay as they are, their columns have to fit; what they lack is read by key.
     """
-    source = queryset.all()
-    source.query.clear_ordering(force=False, clear_default=True)
-    return source if source.query.combinator else shape.loading(source)
+    query.clear_ordering(force=False, clear_default=True)
+    if not query.combinator:
+        shape.load(query)
 
 
 def _published_fields(query: Query, shape: ModelShape) -> frozenset[str] | None:

@@ -131,7 +131,8 @@ def _querysets(source: models.QuerySet[Any], shape: ModelShape) -> Iterator[mode
     if not source.query.combinator:
         yield source
         return
-    objects = shape.loading(shape.model._base_manager.using(source.db))
+    objects = shape.model._base_manager.using(source.db)
+    shape.load(objects.query)
     for keys in _chunks(row[shape.pk.attname] for row in _rows(source)):
         yield objects.filter(pk__in=keys)
 

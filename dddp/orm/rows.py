@@ -81,7 +81,7 @@ class RowType:
     """Decodes the rows of one table of one database.
 
     Args:
-        columns: names of the captured columns, the key's among them.
+        columns: names of the captured columns; the key's is one of them, named or not.
 
     Raises:
         FeedUnavailable: the database has not these columns.
@@ -91,12 +91,14 @@ class RowType:
         self, model: type[models.Model], columns: Iterable[str], *, database: str = "default"
     ) -> None:
         self.table = table_of(model)
-        fields = {field.column: field for field in concrete(model)._meta.local_concrete_fields}
+        meta: Any = concrete(model)._meta
+        fields = {field.column: field for field in meta.local_concrete_fields}
+        names = dict.fromkeys(name for name in (meta.pk.column, *columns) if name in fields)
         self._connection = connections[database]
-        self._cursor, types = self._look_up(concrete(model)._meta.db_table, list(filter(fields.get, columns)))
+        self._cursor, types = self._look_up(meta.db_table, list(names))
         self._columns = tuple(self._column(name, oid, fields[name]) for name, oid in types.items())
         self._names = frozenset(types)
-        (self._key_column,) = (column for column in self._columns if fields[column.name].primary_key)
+        self._key_column = self._columns[0]
 
     def decode(self, change: Change) -> Change:
         """The same change with its key as a document id and its row as attribute name -> value.

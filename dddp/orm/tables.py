@@ -62,6 +62,7 @@ def tables_read(queryset: models.QuerySet[Any]) -> frozenset[Table]:
     Raises:
         QueryRefused: part of it is raw SQL, whose tables nobody knows.
     """
+    refuse_opaque(queryset)
     sql, _, _ = compiled_sql(queryset, queryset.db)
     return tables_in(sql) | {table_of(queryset.model)}
 
@@ -70,11 +71,7 @@ def compiled_sql(queryset: models.QuerySet[Any], database: str) -> tuple[str, tu
     """The SQL, its parameters, and the query as compiling left it: with the joins that ordering takes.
 
     A query that can have no rows has no SQL: the text is empty then.
-
-    Raises:
-        QueryRefused: part of it is raw SQL.
     """
-    refuse_opaque(queryset)
     query = queryset.query.chain()
     try:
         sql, params = query.get_compiler(using=database).as_sql()
@@ -103,12 +100,12 @@ def refuse_opaque(queryset: models.QuerySet[Any]) -> None:
 def nodes(query: Query) -> Iterator[Any]:
     """Everything a query is built of, depth first: expressions, where nodes and nested queries, itself included."""
     waiting: list[Any] = [query]
-    seen: set[int] = set()
+    seen: dict[int, Any] = {}  # by identity, and kept: the id of a freed object is given to another
     while waiting:
         node = waiting.pop()
         if node is None or id(node) in seen:
             continue
-        seen.add(id(node))
+        seen[id(node)] = node
         yield node
         waiting.extend(_parts(node))
 
@@ -128,7 +125,7 @@ def _parts(node: Any) -> list[Any]:
 
 def _parts_of_query(query: Query) -> list[Any]:
     parts: list[Any] = [query.where, *query.annotations.values(), *query.select, *query.combined_queries]
-    parts += [part for part in query.order_by if not isinstance(part, str)]
+    parts += query.order_by or (query.default_ordering and query.model and query.get_meta().ordering) or ()
     if isinstance(query.group_by, tuple):
         parts += query.group_by
     for join in query.alias_map.values():
@@ -163,11 +160,11 @@ def _tables_by_name(all_models: tuple[type[models.Model], ...]) -> dict[str, Tab
     by_name: dict[str, Table] = {}
     for model in sorted(all_models, key=lambda model: model._meta.managed):
         name = model._meta.db_table
-        by_name[name] = by_name[quoted(name)] = table_of(model)
+        by_name[name] = by_name[_quoted(name)] = table_of(model)
     return by_name
 
 
-def quoted(name: str) -> str:
+def _quoted(name: str) -> str:
     """A table's name as Django writes it in SQL."""
     return name if name.startswith('"') and name.endswith('"') else f'"{name}"'
 

@@ -18,7 +18,6 @@ from psycopg2.extras import DateRange, NumericRange
 
 from dddp.errors import ImproperlyDeclared
 from dddp.orm.documents import ModelShape, ejson_value
-from dddp.orm.introspect import captured_table
 from dddp.protocol.ejson import dumps
 from tests.orm.models import Everything, Play, Review, Seat, SortedWork, Work, Writer
 
@@ -231,26 +230,3 @@ def test_members_of_serialize() -> None:
     assert shape.members({"_id": 5, "range": NumericRange(1, 2)}) == {
         "range": b'"range":{"lower":1,"upper":2,"bounds":"[)"}'
     }
-
-
-# -- For capture
-
-
-def test_captured_table() -> None:
-    """The key, the foreign keys, and the columns that are asked for."""
-    table = captured_table(Review, ["number of stars"])
-
-    assert (table.table, table.relation, table.key_column) == ("app.review", '"app review"', "id")
-    assert set(table.columns) - {"id"} == {"work_id", "writer_id", "number of stars"}
-
-
-def test_captured_table_of_an_inherited_model() -> None:
-    """Columns of the parent lie in the parent's table."""
-    table = captured_table(Play, ["acts", "title"])
-
-    assert (table.key_column, set(table.columns)) == ("work_ptr_id", {"work_ptr_id", "acts"})
-
-
-def test_captured_table_with_a_composite_key() -> None:
-    with pytest.raises(ImproperlyDeclared, match="composite"):
-        captured_table(Seat)
