@@ -1,7 +1,7 @@
-"""What capture costs a writer: plain tables against the same tables with our triggers, or with a signal's note.
+"""What capture costs a writer: saves and statements on a bare table against the same on a captured one.
 
 Run: ``python -m benchmarks.capture [rounds]``, on the PostgreSQL of ``DATABASE_URL`` or an embedded one, in a database
-of its own. Rounds alternate between the variants; the medians and their ratios are printed.
+of its own, with nobody listening. The variants take turns; medians and their ratios are printed beside the targets.
 """
 
 from __future__ import annotations
@@ -16,156 +16,168 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg2
+from django.conf import settings
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from tests import postgres
 
-TABLE = """
-CREATE TABLE {name} (
-    id bigserial PRIMARY KEY, title text NOT NULL, author_id bigint, published int, language text,
-    price numeric(8, 2), added timestamptz DEFAULT now());
-CREATE INDEX ON {name} (author_id);
-"""
-COLUMNS = ("id", "title", "author_id", "published", "language", "price", "added")
-INSERT = (
-    "INSERT INTO {table} (title, author_id, published, language, price) VALUES ('Emma', 1, 1815, 'en', 9.5)"
-)
-UPDATE = "UPDATE {table} SET price = price + 1 WHERE id = %s"
-BULK = (
-    "INSERT INTO {table} (title, author_id, published, language, price) "
-    "SELECT 'Title ' || n, n % 100, 1900, 'en', 9.5 FROM generate_series(1, 10000) n"
+DATABASE = f"dddp_benchmark_{os.getpid()}"
+settings.configure(
+    DATABASES={
+        "default": {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": DATABASE,
+            "OPTIONS": parse_dsn(make_dsn(postgres.url(), dbname=DATABASE)),
+        }
+    }
 )
 
-Work = Callable[[Any, str], None]
+import django  # noqa: E402 -- models need settings
+
+django.setup()
+
+from django.db import connection, models, transaction  # noqa: E402
+from django.db.models.signals import post_save  # noqa: E402
+
+from dddp.changes import Table  # noqa: E402
+from dddp.feed import capture  # noqa: E402
+from dddp.feed.signals import SignalCapture  # noqa: E402
 
 
-def one_insert(pgconn: Any, table: str) -> None:
-    with pgconn.cursor() as cursor:
-        cursor.execute(INSERT.format(table=table))
-    pgconn.commit()
+class Book(models.Model):
+    title = models.CharField(max_length=100)
+    author_id = models.BigIntegerField(db_index=True)
+    published = models.IntegerField()
+    language = models.CharField(max_length=10)
+    price = models.DecimalField(max_digits=8, decimal_places=2)
+    added = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        app_label = "benchmark"
+        abstract = True
 
 
-def many_inserts(count: int) -> Work:
-    def work(pgconn: Any, table: str) -> None:
-        with pgconn.cursor() as cursor:
+class Bare(Book):
+    class Meta(Book.Meta):
+        db_table = "bare"
+
+
+class Triggered(Book):
+    class Meta(Book.Meta):
+        db_table = "triggered"
+
+
+class Noted(Book):
+    class Meta(Book.Meta):
+        db_table = "noted"
+
+
+INSERT = "INSERT INTO {} (title, author_id, published, language, price, added) "
+VALUES = "VALUES ('Emma', 1, 1815, 'en', 9.5, now())"
+BULK = "SELECT 'Title ' || n, n % 100, 1900, 'en', 9.5, now() FROM generate_series(1, 10000) n"
+
+Work = Callable[[type[Book]], None]
+
+
+def save(model: type[Book]) -> None:
+    model(title="Emma", author_id=1, published=1815, language="en", price="9.5").save()
+
+
+def save_in_atomic(model: type[Book]) -> None:
+    with transaction.atomic():
+        save(model)
+
+
+def update(model: type[Book]) -> None:
+    model(1, "Emma", 1, 1815, "en", "9.5", "2026-01-01T00:00:00Z").save(force_update=True)
+
+
+def saves(count: int) -> Work:
+    def work(model: type[Book]) -> None:
+        with transaction.atomic():
             for _ in range(count):
-                cursor.execute(INSERT.format(table=table))
-        pgconn.commit()
+                save(model)
 
     return work
 
 
-def one_update(pgconn: Any, table: str) -> None:
-    with pgconn.cursor() as cursor:
-        cursor.execute(UPDATE.format(table=table), (1,))
-    pgconn.commit()
+def statement(sql: str) -> Work:
+    def work(model: type[Book]) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(sql.format(model._meta.db_table))
+
+    return work
 
 
-def many_updates(pgconn: Any, table: str) -> None:
-    with pgconn.cursor() as cursor:
-        for key in range(1, 201):
-            cursor.execute(UPDATE.format(table=table), (key,))
-    pgconn.commit()
-
-
-def bulk_insert(pgconn: Any, table: str) -> None:
-    with pgconn.cursor() as cursor:
-        cursor.execute(BULK.format(table=table))
-    pgconn.commit()
-
-
-def noted_insert(pgconn: Any, table: str) -> None:
-    """A save with the signal capture: the row and its note in one transaction."""
-    with pgconn.cursor() as cursor:
-        cursor.execute(INSERT.format(table=table) + " RETURNING id")
-        (key,) = cursor.fetchone()
-        if table == "noted":
-            cursor.execute("SELECT dddp_note('b.noted', %s)", ([str(key)],))
-    pgconn.commit()
-
-
-#: name, work, variants, repetitions in a round, target ratio
-CASES: list[tuple[str, Work, tuple[str, str], int, float]] = [
-    ("one INSERT", one_insert, ("bare", "captured"), 200, 1.4),
-    ("one UPDATE", one_update, ("bare", "captured"), 200, 1.4),
-    ("one INSERT, signal's note", noted_insert, ("bare", "noted"), 200, 2.0),
-    ("200 INSERTs in a transaction", many_inserts(200), ("bare", "captured"), 3, 1.6),
-    ("1,000 INSERTs in a transaction", many_inserts(1_000), ("bare", "captured"), 1, 1.6),
-    ("200 UPDATEs in a transaction", many_updates, ("bare", "captured"), 3, 1.6),
-    ("10,000 rows in an INSERT", bulk_insert, ("bare", "captured"), 1, 2.5),
+#: name, work, the captured variant, repetitions in a round, target ratio
+CASES: list[tuple[str, Work, type[Book], int, float]] = [
+    ("triggers: save", save, Triggered, 100, 1.4),
+    ("triggers: save of an existing row", update, Triggered, 100, 1.4),
+    ("triggers: 200 saves, one transaction", saves(200), Triggered, 3, 1.6),
+    ("triggers: 1,000 saves, one transaction", saves(1_000), Triggered, 1, 1.6),
+    ("triggers: raw INSERT", statement(INSERT + VALUES), Triggered, 100, 1.4),
+    ("triggers: INSERT of 10,000 rows", statement(INSERT + BULK), Triggered, 1, 2.5),
+    ("signals: save", save, Noted, 100, 2.0),
+    ("signals: save in atomic", save_in_atomic, Noted, 100, 2.0),
 ]
 
 
 def main(rounds: int = 15) -> None:
-    with database() as dsn:
-        pgconn = psycopg2.connect(dsn)
+    with database():
+        connection.ensure_connection()
         print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, ", end="")
-        print(
-            f"PostgreSQL {pgconn.info.server_version / 10_000:.2f}, psycopg2 {psycopg2.__version__.split()[0]}"
-        )
-        print(f"{'':34}{'bare ms':>10}{'captured':>10}{'ratio':>8}{'target':>8}")
-        for name, work, variants, repetitions, target in CASES:
-            bare, captured = measure(pgconn, work, variants, repetitions, rounds)
-            print(f"{name:34}{bare:10.2f}{captured:10.2f}{captured / bare:8.2f}{target:8.1f}")
-        pgconn.close()
+        print(f"PostgreSQL {connection.pg_version / 10_000:.2f}, psycopg2 {psycopg2.__version__.split()[0]}")
+        print(f"{'':40}{'bare ms':>10}{'captured':>10}{'ratio':>8}{'target':>8}")
+        for name, work, model, repetitions, target in CASES:
+            bare, captured = measure(work, model, repetitions, rounds)
+            print(f"{name:40}{bare:10.2f}{captured:10.2f}{captured / bare:8.2f}{target:8.1f}")
 
 
-def measure(
-    pgconn: Any, work: Work, variants: tuple[str, str], repetitions: int, rounds: int
-) -> tuple[float, float]:
-    """Median milliseconds of one repetition, for both variants."""
-    times: dict[str, list[float]] = {variant: [] for variant in variants}
+def measure(work: Work, captured: type[Book], repetitions: int, rounds: int) -> tuple[float, float]:
+    """Median milliseconds of one repetition: bare, captured."""
+    times: dict[type[Book], list[float]] = {Bare: [], captured: []}
     for _ in range(rounds + 1):
-        for variant in variants:
+        for model, taken in times.items():
             started = time.perf_counter()
             for _ in range(repetitions):
-                work(pgconn, variant)
-            times[variant].append((time.perf_counter() - started) / repetitions * 1_000)
+                work(model)
+            taken.append((time.perf_counter() - started) / repetitions * 1_000)
     # The first round fills caches.
-    bare, captured = (statistics.median(times[variant][1:]) for variant in variants)
-    return bare, captured
+    return statistics.median(times[Bare][1:]), statistics.median(times[captured][1:])
 
 
 @contextmanager
-def database() -> Iterator[str]:
-    """A database with a bare table, a captured one and one that is noted by hand."""
-    from django.conf import settings
-    from django.db import connections
-    from django.db.backends.postgresql.base import DatabaseWrapper
-
-    settings.configure(DATABASES={"default": {"ENGINE": "django.db.backends.postgresql"}})
-    name = f"dddp_benchmark_{os.getpid()}"
-    server = psycopg2.connect(postgres.url())
+def database() -> Iterator[None]:
+    """A database with the three tables: one bare, one with our triggers, one whose saves a signal handler notes."""
+    server: Any = psycopg2.connect(postgres.url())
     server.autocommit = True
-    server.cursor().execute(f"CREATE DATABASE {name}")
-    dsn = make_dsn(postgres.url(), dbname=name)
-    there = connections["default"].settings_dict | {"NAME": name, "OPTIONS": parse_dsn(dsn)}
-    connections["benchmark"] = DatabaseWrapper(there, "benchmark")
+    server.cursor().execute(f"CREATE DATABASE {DATABASE}")
     try:
-        install(connections["benchmark"])
-        yield dsn
+        install()
+        yield
     finally:
-        connections["benchmark"].close()
-        server.cursor().execute(f"DROP DATABASE {name} WITH (FORCE)")
+        connection.close()
+        server.cursor().execute(f"DROP DATABASE {DATABASE} WITH (FORCE)")
         server.close()
 
 
-def install(connection: Any) -> None:
-    from dddp.changes import Table
-    from dddp.feed import capture
-
+def install() -> None:
     capture.create(connection)
+    with connection.schema_editor() as editor:
+        for model in (Bare, Triggered, Noted):
+            editor.create_model(model)
+    capture.install(connection, [captured(Triggered), captured(Noted)], triggers=True)
     with connection.cursor() as cursor:
-        for table in ("bare", "captured", "noted"):
-            cursor.execute(TABLE.format(name=table))
-            cursor.execute(BULK.format(table=table))
-    tables = [
-        capture.CapturedTable(Table(f"b.{name}"), name, "id", COLUMNS) for name in ("captured", "noted")
-    ]
-    capture.install(connection, tables, triggers=True)
-    with connection.cursor() as cursor:
-        # Noted by hand, as the signal handlers do.
-        cursor.execute("ALTER TABLE noted DISABLE TRIGGER USER")
+        for name in ("insert", "update", "delete", "truncate"):
+            cursor.execute(f"DROP TRIGGER dddp_capture_{name}_v1 ON noted")
+        for model in (Bare, Triggered, Noted):
+            cursor.execute((INSERT + BULK).format(model._meta.db_table))
+    post_save.connect(SignalCapture([Table("benchmark.noted")]).saved, sender=Noted, weak=False)
+
+
+def captured(model: type[Book]) -> capture.CapturedTable:
+    columns = tuple(field.column for field in model._meta.concrete_fields)
+    return capture.CapturedTable(Table(model._meta.label_lower), model._meta.db_table, "id", columns)
 
 
 if __name__ == "__main__":
