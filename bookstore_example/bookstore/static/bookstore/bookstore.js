@@ -449,7 +449,11 @@ function moveBook(id, from, to) {
 }
 
 let isLive = false; // whether what changes now is news, and not the first documents
-allBooks.ready.then(() => requestAnimationFrame(() => (isLive = true)));
+function atReady() {
+  requestAnimationFrame(() => (isLive = true)); // the first documents are rendered earlier in that frame
+  showCounts();
+}
+allBooks.ready.then(atReady, showCounts);
 
 books.onChange((changes) => {
   for (const { id, before, after } of changes)
@@ -588,7 +592,6 @@ client.on("status", showConnection);
 setInterval(showConnection, 250);
 for (const event of ["online", "offline"]) addEventListener(event, showConnection);
 byId("retry").addEventListener("click", () => client.reconnect());
-allBooks.ready.then(showCounts, showCounts);
 allBooks.onStop(showCounts);
 showConnection();
 showCounts();
