@@ -37,7 +37,7 @@ clean:
 # One stamp per extra, so that each is installed again when setup.cfg changes.
 .venv/.installed-%: setup.cfg pyproject.toml | $(BIN)/python
 	@echo "Installing dddp[$*] into .venv ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$*]"
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable ".[$*]"
 	@touch $@
 
 $(BIN)/python:
