@@ -43,10 +43,10 @@ class Project:
 
     def execute(self, sql: str, *parameters: Any, archive: bool = False) -> list[tuple[Any, ...]]:
         """Run one statement in a transaction of its own; the rows it returns."""
-        with contextlib.closing(psycopg2.connect(self.archive if archive else self.database)) as pgconn:
-            with pgconn, pgconn.cursor() as cursor:
-                cursor.execute(sql, parameters)
-                return cursor.fetchall() if cursor.description else []
+        url = self.archive if archive else self.database
+        with contextlib.closing(psycopg2.connect(url)) as pgconn, pgconn, pgconn.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            return cursor.fetchall() if cursor.description else []
 
     def clear(self) -> None:
         """Delete all rows, as another program."""
@@ -73,9 +73,12 @@ def environment(database: str, archive: str, **settings: Any) -> dict[str, str]:
 @contextlib.contextmanager
 def serve(templates: tuple[str, str], **settings: Any) -> Iterator[Project]:
     """The project with these DDDP settings, on copies of the migrated databases."""
-    with copied(templates[0]) as database, copied(templates[1]) as archive:
-        with DDDPServer(SETTINGS, environment(database, archive, **settings), path=PATH) as server:
-            yield Project(server, database, archive)
+    with (
+        copied(templates[0]) as database,
+        copied(templates[1]) as archive,
+        DDDPServer(SETTINGS, environment(database, archive, **settings), path=PATH) as server,
+    ):
+        yield Project(server, database, archive)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import gevent
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import connection, transaction
-from django.db.models import F, Func, IntegerField, Value
+from django.db.models import F, Func, TextField, Value
 from django.http import Http404
 
 from dddp.api import ABSENT, API, Collection, MeteorError, Method, Publication, method, publication
@@ -53,6 +53,16 @@ class Everybody(Publication):
 
     def publish(self) -> None:
         self.added("everybody", "welcome", {"user": self.user_id or "nobody"})
+
+
+class Badge(Publication):
+    """What every user gets without asking; refused to anonymous clients."""
+
+    auto = True
+    login_required = True
+
+    def publish(self) -> None:
+        self.added("badges", "badge", {"of": self.user.username})
 
 
 class Books(Publication):
@@ -163,11 +173,8 @@ class SlowBooks(Publication):
     """Takes a second for each book that costs ``price``."""
 
     def get_queries(self, price: int) -> Any:
-        sleeping = Func(
-            Value(1), function="pg_sleep", template="(%(function)s(%(expressions)s) IS NULL)::int"
-        )
-        slow = models.Book.objects.filter(price=price)
-        return [slow.annotate(slept=Func(sleeping, function="", output_field=IntegerField())).filter(slept=0)]
+        sleep = Func(Value(1.0), function="pg_sleep", output_field=TextField())
+        return models.Book.objects.filter(price=price).alias(slept=sleep).filter(slept__isnull=False)
 
 
 class Gated(Publication):
@@ -340,7 +347,7 @@ def raising(call: Any, kind: str) -> None:
 
 @method
 def now(call: Any) -> dict[str, Any]:
-    return {"at": datetime.datetime(2020, 1, 2, tzinfo=datetime.timezone.utc), "raw": b"\x00\xff"}
+    return {"at": datetime.datetime(2020, 1, 2, tzinfo=datetime.UTC), "raw": b"\x00\xff"}
 
 
 @method

@@ -1,4 +1,4 @@
-"""The project's settings. ``DATABASE_URL`` and ``ARCHIVE_URL`` name its databases, ``DDDP`` is JSON of more settings."""
+"""The project's settings. ``DATABASE_URL`` and ``ARCHIVE_URL`` name its databases, ``DDDP`` is its settings as JSON."""
 
 from __future__ import annotations
 
