@@ -19,7 +19,7 @@ from psycopg2 import errorcodes
 
 from dddp.api.registry import Registry
 from dddp.changes import Change, FeedEvent, Gap, Kind, Snapshot, Table, Transaction
-from dddp.errors import FeedUnavailable
+from dddp.errors import FeedUnavailable, QueryFailed
 from dddp.feed.listener import Listener
 from dddp.livequery.query import LiveQuery, Phase
 from dddp.livequery.read import Read
@@ -30,7 +30,7 @@ from dddp.mergebox import MergeBox
 from dddp.orm.reads import ReadFailed, read
 from dddp.orm.rows import RowType, ValueUndecodable
 from dddp.orm.tables import model_of
-from dddp.runtime.pool import Pool
+from dddp.runtime.pool import FAILURES, Pool
 from dddp.transport.contract import Batch
 
 __all__ = ["LiveDatabase", "OnQuery"]
@@ -219,6 +219,9 @@ class LiveDatabase:
             )
         except ReadFailed as error:
             self._read_failed(due, error)
+        except FAILURES as error:  # what a serialize() raised that is no Exception, or a defect of ours
+            logger.exception("! a read failed unexpectedly")
+            self._abandon(due, error)
         else:
             self._perform(self.router.rows_read(due, result.rows))
         self._free += 1
@@ -235,6 +238,13 @@ class LiveDatabase:
         else:
             logger.error("! %s", error, exc_info=error)
             self._perform(self.router.read_failed(due, error.spec, error))
+
+    def _abandon(self, due: Read, error: BaseException) -> None:
+        """Close every query of a read that failed for a reason that blames none of them."""
+        failure = QueryFailed(f"{type(error).__name__}: {error}")
+        for query in due.queries:
+            self._perform(self.router.fail(query, failure))
+        self._perform(self.router.read_failed(due, None, failure))
 
     # --- effects
 

@@ -14,9 +14,13 @@ import gevent
 from django.db import connections, reset_queries
 from gevent.queue import SimpleQueue
 
-__all__ = ["Pool"]
+__all__ = ["FAILURES", "Pool"]
 
 logger = logging.getLogger(__name__)
+
+FAILURES = (Exception, gevent.Timeout, SystemExit)
+"""What a job may raise and its greenlet survive: ``gevent.Timeout`` and ``SystemExit`` are no ``Exception``, and the
+latter, in any greenlet, would end the process. ``GreenletExit`` alone ends the greenlet."""
 
 
 class Pool:
@@ -61,7 +65,7 @@ class Pool:
                 self.busy += 1
                 try:
                     job()
-                except Exception:
+                except FAILURES:
                     logger.exception("! a job of the %s pool failed", self.name)
                 finally:
                     self.busy -= 1

@@ -24,6 +24,7 @@ from dddp.orm.queries import specify
 from dddp.protocol.ejson import member
 from dddp.protocol.messages import ABSENT
 from dddp.runtime.live import LiveDatabase
+from dddp.runtime.pool import FAILURES
 
 if TYPE_CHECKING:
     from dddp.runtime.connection import Connection
@@ -100,15 +101,18 @@ class Run:
 
     def start(self) -> None:
         """Run the publication's handler, then wait for its queries without holding the greenlet."""
-        subscription = self.subscription
-        user_id, connection = self.connection.user_id, self.connection
-        publication = subscription.publication(subscription.params, user_id, connection, self)
+        if not self.active:  # it has ended while it waited for a greenlet
+            return
+        subscription, connection = self.subscription, self.connection
         try:
+            publication = subscription.publication(subscription.params, connection.user_id, connection, self)
             selections = publication.resolve()
             if selections is not None and self.active:
                 self._use(selections)
-        except Exception as error:  # noqa: BLE001 - user code; error() logs it and tells the client
+        except FAILURES as error:  # error() logs it and tells the client
             self.error(error)
+            return
+        if not self.active:  # ended by its own handler, or meanwhile
             return
         if selections is None:
             self._settle()
@@ -273,7 +277,7 @@ class Run:
     def _call(self, callback: Callable[[], object]) -> None:
         try:
             callback()
-        except Exception:
+        except FAILURES:
             name = self.subscription.publication.wire_name()
             logger.exception("! an on_stop callback of publication %s failed", name)
 
