@@ -31,6 +31,12 @@ overlook a ``migrate`` that another one ran."""
 NOTED_ACTIONS = frozenset({"post_add", "pre_remove", "pre_clear"})
 """Of m2m_changed: rows to be deleted are noted while they are there; the flush reads them when they are gone."""
 
+NOTE = "SELECT dddp_note(%s, %s::text[])"
+
+NOTE_AFTERWARDS = "SELECT dddp_note(%s, %s::text[], false), set_config('synchronous_commit', 'off', true)"
+"""In autocommit mode the row is committed already: the flush must read it under a lock. This transaction changes
+nothing that would have to outlive a crash, so it need not wait for the disk."""
+
 UID = "dddp.feed"
 
 
@@ -140,15 +146,8 @@ class SignalCapture:
         if not keys or not self._must_note(using, model):
             return
         connection = connections[using]
-        # Outside of a transaction the row is committed already: the flush must read it under a lock.
-        written = not connection.get_autocommit()
-        _execute(
-            connection,
-            "SELECT dddp_note(%s, %s::text[], %s)",
-            _table(model),
-            [_text(key) for key in keys],
-            written,
-        )
+        statement = NOTE if not connection.get_autocommit() else NOTE_AFTERWARDS
+        _execute(connection, statement, _table(model), [_text(key) for key in keys])
 
 
 def _execute(connection: Connection, statement: str, *values: Any) -> None:

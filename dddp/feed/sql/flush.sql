@@ -49,7 +49,13 @@ BEGIN
         SET CONSTRAINTS {schema}.dddp_flush, {schema}.dddp_probe DEFERRED;
         PERFORM {schema}.dddp_append(notes);
     ELSE
-        PERFORM {schema}.dddp_send(NEW.id, notes);
+        -- Whatever goes wrong is never the writer's error: then all captured tables changed.
+        BEGIN
+            PERFORM {schema}.dddp_send(NEW.id, notes);
+        EXCEPTION WHEN OTHERS THEN
+            RAISE LOG 'dddp: notes could not be sent, so all captured tables are said to have changed: %', SQLERRM;
+            PERFORM {schema}.dddp_send(NEW.id, ',["*"]');
+        END;
     END IF;
     RETURN NULL;
 END $$;
@@ -62,19 +68,10 @@ CREATE CONSTRAINT TRIGGER dddp_probe AFTER DELETE ON {schema}.dddp_mark
 ALTER TABLE {schema}.dddp_mark ENABLE ALWAYS TRIGGER dddp_flush;
 ALTER TABLE {schema}.dddp_mark ENABLE ALWAYS TRIGGER dddp_probe;
 
--- Send what the notes tell. Whatever goes wrong is never the writer's error: then all captured tables changed.
-CREATE FUNCTION {schema}.dddp_send(batch bigint, notes text) RETURNS void
-LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM {schema}.dddp_send_notes(batch, notes);
-EXCEPTION WHEN OTHERS THEN
-    RAISE LOG 'dddp: notes could not be sent, so all captured tables are said to have changed: %', SQLERRM;
-    PERFORM {schema}.dddp_send_notes(batch, ',["*"]');
-END $$;
-
+-- Send what the notes tell.
 -- The settings are those that change how a value is written as text; row_security = off makes a policy an error
 -- instead of a row that seems gone. Generic plans: otherwise PostgreSQL would plan each read anew.
-CREATE FUNCTION {schema}.dddp_send_notes(batch bigint, notes text) RETURNS void
+CREATE FUNCTION {schema}.dddp_send(batch bigint, notes text) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp SET row_security = off SET plan_cache_mode = force_generic_plan
 SET TimeZone = 'UTC' SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres'
