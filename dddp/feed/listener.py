@@ -87,6 +87,7 @@ class Listener:
         """
         started: AsyncResult[None] = AsyncResult()
         self._greenlet = gevent.spawn(self._run, started)
+        self._greenlet.link_exception(started)
         started.get()
 
     def stop(self) -> None:
@@ -221,11 +222,12 @@ class Listener:
     def _follow_wanted(self) -> None:
         """LISTEN and UNLISTEN as wanted, and answer those who waited for it."""
         wanted, answers = self._wanted_channels(), list(self._waiting)
+        before, self._listening = self._listening, self._listening & wanted
         # Until the change is over a transaction may have sent to the old channels or to the new: expect both. An end
         # that does not come after all is what the token is for.
-        self._assembler.listen_to(wanted | self._listening)
-        self._execute("LISTEN {}", wanted - self._listening)
-        self._execute("UNLISTEN {}", self._listening - wanted)
+        self._assembler.listen_to(wanted | before)
+        self._execute("LISTEN {}", wanted - before)
+        self._execute("UNLISTEN {}", before - wanted)
         self._hand_on_notifications()
         self._listening = wanted
         self._report(self._assembler.listen_to(wanted))

@@ -75,6 +75,17 @@ def test_change_committed_after_listen_returned_is_reported(listener, writer):
         listener.unlisten([book])
 
 
+def test_listen_during_an_unlisten_is_not_answered_by_what_is_being_undone(listener, writer):
+    """The second LISTEN begins at all points of the UNLISTEN's round trip."""
+    listener.listen([book])
+    for number in range(40):
+        listener.unlisten([book])
+        gevent.sleep(number % 10 * 0.0001)
+        listener.listen([book])
+        run(writer, insert_book(number))
+        listener.until(lambda events, number=number: str(number) in listener.written())
+
+
 def test_token_comes_back_after_what_was_committed_before(listener, writer):
     listener.listen([book])
     run(writer, insert_book(1), insert_book(2))
