@@ -7,13 +7,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import gevent
-import psycopg2
 import pytest
 from gevent.event import Event
 
 from dddp.changes import FeedEvent, Gap, Mark, Transaction
 from dddp.errors import FeedUnavailable
-from dddp.feed.cooperative import wait
 from dddp.feed.listener import Listener
 from tests.feed.conftest import AUTHOR, BOOK
 from tests.feed.recording import run
@@ -233,14 +231,3 @@ def test_listen_after_stop_is_refused(listener):
 
     with pytest.raises(FeedUnavailable, match="stopped"):
         listener.listen([book])
-
-
-def test_wait_honours_the_connect_timeout():
-    """A server that accepts and never answers."""
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        pgconn = psycopg2.connect(f"host=127.0.0.1 port={port} dbname=x connect_timeout=1", async_=1)
-        with gevent.Timeout(PATIENCE), pytest.raises(psycopg2.OperationalError, match="timeout"):
-            wait(pgconn)
