@@ -15,6 +15,7 @@ import binascii
 import logging
 import socket as _names
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final
 
@@ -109,7 +110,7 @@ def listen(address: Address) -> list[socket.socket]:
 
 def _resolved(host: str, port: int) -> list[tuple[int, Any]]:
     infos = socket.getaddrinfo(host or None, port, type=_names.SOCK_STREAM, flags=_names.AI_PASSIVE)
-    found = dict.fromkeys((family, sockaddr) for family, _, _, _, sockaddr in infos)
+    found: dict[tuple[int, Any], None] = dict.fromkeys((int(info[0]), info[4]) for info in infos)
     usable = [(family, sockaddr) for family, sockaddr in found if _has_family(family, sockaddr[0])]
     return usable or list(found)
 
@@ -175,13 +176,13 @@ class Server:
         self._stopped = Event()
         self.closed = False
         self.requests = Pool()
-        self.waiting: set[gevent.Greenlet] = set()
+        self.waiting: set[Any] = set()  #: greenlets that wait for a request
         self._listeners = [_Listener(opened, self, wsgi) for opened in sockets]
 
     @property
     def addresses(self) -> list[Address]:
         """Where the server listens, with the real port numbers."""
-        return [listener.address[:2] for listener in self._listeners]
+        return [(listener.server_host, listener.server_port) for listener in self._listeners]
 
     def application_at(self, path: str) -> Application | None:
         """Return what serves WebSockets at a path, None for the paths of the WSGI application."""
@@ -213,7 +214,7 @@ class Server:
         self.close()
         for channel in list(self.channels):
             channel.close(code, "the server stops")
-        with gevent.Timeout(timeout, False):
+        with suppress(gevent.Timeout), gevent.Timeout(timeout):
             self.requests.join()
             while self.channels:
                 self._gone.clear()
@@ -352,7 +353,7 @@ class _Handler(WebSocketHandler):  # type: ignore[misc]
             access_logger.info("%s", self.format_request())
 
 
-class _Listener(WSGIServer):  # type: ignore[misc]
+class _Listener(WSGIServer):
     handler_class = _Handler
 
     def __init__(self, listener: socket.socket, owner: Server, wsgi: WSGIApplication) -> None:
