@@ -22,6 +22,7 @@ from dddp.errors import MeteorError
 from dddp.protocol import messages
 from dddp.protocol.alea import RandomStreams
 from dddp.runtime.fence import WriteFence
+from dddp.runtime.pool import FAILURES
 
 if TYPE_CHECKING:
     from dddp.runtime.connection import Connection
@@ -64,7 +65,11 @@ class Invocation:
         return random_id(collection)
 
     def unblock(self) -> None:
-        """Let the session's next message start."""
+        """Let the session's next message start; after ``set_user_id`` once the change is complete."""
+        if not self._user_changed:
+            self._let_next_start()
+
+    def _let_next_start(self) -> None:
         release, self._release = self._release, None
         if release is not None:
             release()
@@ -102,7 +107,7 @@ class Invocation:
         reset = random_streams.set(self._streams)
         try:
             return self._result(fence)
-        except Exception as error:
+        except FAILURES as error:
             if is_internal(error):
                 logger.error("! method %s failed", self._method.name, exc_info=error)
             fence.drop()
@@ -116,7 +121,7 @@ class Invocation:
         arguments = self._method.bind(self._message.params)
         if not self._method.atomic:
             return messages.result(self._message.id, self._method(self, *arguments))
-        with _commit_reported(), transaction.atomic(using=DATABASE):
+        with _loss_reported(), transaction.atomic(using=DATABASE):
             answer = messages.result(self._message.id, self._method(self, *arguments))
             fence.note(DATABASE)
         return answer
@@ -125,19 +130,22 @@ class Invocation:
         # Without writes to wait for, `updated` precedes the result, as it does in Meteor.
         fence.release()
         self.connection.send(answer)
-        self.unblock()
+        self._let_next_start()
 
     def _tell_updated(self) -> None:
         self.connection.send(messages.updated([self._message.id]))
 
 
 @contextmanager
-def _commit_reported() -> Iterator[None]:
+def _loss_reported() -> Iterator[None]:
     """Name a commit whose outcome nobody knows for what it is."""
+    connection = transaction.get_connection(DATABASE)
+    connection.ensure_connection()
+    pgconn = connection.connection
     try:
         yield
     except (OperationalError, InterfaceError) as error:
-        if transaction.get_connection(DATABASE).is_usable():
+        if connection.connection is pgconn:  # one that is lost has been closed, and perhaps replaced already
             raise
         logger.error("! the database connection was lost in a method", exc_info=error)
         raise MeteorError(
