@@ -357,8 +357,8 @@ def unencodable(call: Any) -> object:
 
 
 @method
-def ids(call: Any, collection: str, count: int) -> list[str]:
-    return [call.random_id(collection) for _ in range(count)]
+def ids(call: Any, collections: list[str]) -> list[str]:
+    return [call.random_id(collection) for collection in collections]
 
 
 @method
