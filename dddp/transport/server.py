@@ -182,7 +182,7 @@ class Server:
     @property
     def addresses(self) -> list[Address]:
         """Where the server listens, with the real port numbers."""
-        return [(listener.server_host, listener.server_port) for listener in self._listeners]
+        return [(str(listener.server_host), int(listener.server_port or 0)) for listener in self._listeners]
 
     def application_at(self, path: str) -> Application | None:
         """Return what serves WebSockets at a path, None for the paths of the WSGI application."""
