@@ -194,6 +194,14 @@ class GatedForUser(Publication):
         return models.Author.objects.all()
 
 
+class GatedForNobody(Publication):
+    """After a logout, its handler waits at a gate."""
+
+    def get_queries(self, gate: str) -> Any:
+        gates.wait_at(f"{'user' if self.user_id else 'nobody'} {gate}")
+        return models.Author.objects.all()
+
+
 # --- publications by hand
 
 
@@ -277,6 +285,14 @@ class SelfStopping(Publication):
     def leave(self, gate: str) -> None:
         gates.wait_at(gate)
         self.stop()
+
+
+class Me2(Publication):
+    """One document for everybody, with a field that tells the users apart."""
+
+    def publish(self) -> None:
+        self.added("things", "me", {"user": self.user_id or "nobody", "same": 1})
+        self.ready()
 
 
 @publication("me", login_required=True)
