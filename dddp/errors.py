@@ -7,7 +7,12 @@
     ├── ImproperlyDeclared    a mistake in a ddp.py or in the DDDP settings; stops the start
     ├── QueryRefused          a queryset that cannot be kept live; the subscription gets it as an error
     ├── QueryFailed           a live query's SQL raised or ran past its time limit
-    └── FeedUnavailable       the change feed cannot be used: no LISTEN, no capture installed, no connection
+    │   └── ReadFailed        the same, with the query at fault (orm.reads)
+    ├── FeedUnavailable       the change feed cannot be used: no LISTEN, no capture installed, no connection
+    ├── ValueUndecodable      a value in the feed is none of its column's type; its row is read again (orm.rows)
+    ├── EJSONError            text or a value that is not EJSON (protocol.ejson)
+    ├── CannotListen          an address cannot be listened on; stops the start (transport.server)
+    └── CannotStart           anything else that stops the start, in one sentence (server.failure)
 """
 
 from __future__ import annotations
