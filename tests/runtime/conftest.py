@@ -71,14 +71,20 @@ def environment(database: str, archive: str, **settings: Any) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def serve(templates: tuple[str, str], **settings: Any) -> Iterator[Project]:
-    """The project with these DDDP settings, on copies of the migrated databases."""
-    with (
-        copied(templates[0]) as database,
-        copied(templates[1]) as archive,
-        DDDPServer(SETTINGS, environment(database, archive, **settings), path=PATH) as server,
-    ):
-        yield Project(server, database, archive)
+def serve(templates: tuple[str, str], *, migrate: bool = False, **settings: Any) -> Iterator[Project]:
+    """The project with these DDDP settings, on copies of the migrated databases; migrated again if asked to."""
+    with copied(templates[0]) as database, copied(templates[1]) as archive:
+        env = environment(database, archive, **settings)
+        if migrate:
+            migrate_both(env)
+        with DDDPServer(SETTINGS, env, path=PATH) as server:
+            yield Project(server, database, archive)
+
+
+def migrate_both(env: dict[str, str]) -> None:
+    for alias in ("default", "archive"):
+        options = ("--run-syncdb", f"--database={alias}", "--verbosity=0")
+        run_django("migrate", *options, settings_module=SETTINGS, env=env)
 
 
 @contextlib.contextmanager
@@ -101,15 +107,7 @@ def _execute(sql: str) -> None:
 def templates() -> Iterator[tuple[str, str]]:
     """Two databases, migrated, with triggers; nobody is connected to them."""
     with fresh_database("runtime_default") as database, fresh_database("runtime_archive") as archive:
-        for alias in ("default", "archive"):
-            run_django(
-                "migrate",
-                "--run-syncdb",
-                f"--database={alias}",
-                "--verbosity=0",
-                settings_module=SETTINGS,
-                env=environment(database, archive),
-            )
+        migrate_both(environment(database, archive))
         yield database, archive
 
 

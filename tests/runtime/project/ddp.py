@@ -326,6 +326,12 @@ def wait_at(call: Any, gate: str) -> str:
 
 
 @method
+def wait_then_add(call: Any, gate: str, title: str) -> int:
+    gates.wait_at(gate)
+    return models.Book.objects.create(title=title).pk
+
+
+@method
 def unblocked_wait(call: Any, gate: str) -> str:
     call.unblock()
     gates.wait_at(gate)

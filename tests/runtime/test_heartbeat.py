@@ -1,0 +1,70 @@
+"""Heartbeats (ddp-wire 3), with an interval short enough to wait for."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from tests.runtime.conftest import Project
+from tests.runtime.raw import GREETING
+
+INTERVAL = 0.4
+
+
+@pytest.fixture(scope="module")
+def settings() -> dict[str, Any]:
+    return {"HEARTBEAT_INTERVAL": INTERVAL, "HEARTBEAT_TIMEOUT": INTERVAL}
+
+
+def test_idle_client_is_pinged_without_an_id(project: Project) -> None:
+    with project.connected() as client:
+        assert client.receive() == '{"msg":"ping"}'
+
+
+def test_client_that_answers_stays(project: Project) -> None:
+    with project.connected() as client:
+        for _ in range(4):
+            assert client.receive() == '{"msg":"ping"}'
+            client.send('{"msg":"pong"}')
+        assert client.ask('{"msg":"ping","id":"alive"}') == '{"msg":"pong","id":"alive"}'
+
+
+def test_any_message_counts_as_life(project: Project) -> None:
+    with project.connected() as client:
+        for number in range(4):
+            assert client.receive() == '{"msg":"ping"}'
+            client.send(f'{{"msg":"unsub","id":"{number}"}}')
+            assert client.receive() == f'{{"msg":"nosub","id":"{number}"}}'
+
+
+def test_silent_client_is_dropped_with_1000(project: Project) -> None:
+    with project.connected() as client:
+        assert client.receive() == '{"msg":"ping"}'
+        assert client.receive_close() == (1000, "Normal closure")
+
+
+def test_client_that_talks_is_not_pinged(project: Project) -> None:
+    with project.connected() as client:
+        end = time.monotonic() + 4 * INTERVAL
+        while time.monotonic() < end:
+            assert client.ask('{"msg":"ping"}') == '{"msg":"pong"}'
+
+
+def test_client_that_never_connects_is_dropped_with_1000(project: Project) -> None:
+    with project.raw() as client:
+        assert client.receive() == GREETING
+        assert client.receive_close() == (1000, "Normal closure")
+
+
+def test_pre1_is_never_pinged(project: Project) -> None:
+    with project.raw() as client, project.connected() as other:
+        client.receive()
+        client.send('{"msg":"connect","version":"pre1","support":["pre1"]}')
+        client.receive_some(3)
+        for _ in range(4):
+            assert other.receive() == '{"msg":"ping"}'
+            other.send('{"msg":"pong"}')
+        client.send('{"msg":"unsub","id":"x"}')
+        assert client.receive() == '{"msg":"nosub","id":"x"}'
