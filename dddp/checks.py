@@ -16,7 +16,7 @@ from dddp import conf
 from dddp.api.registry import API
 from dddp.feed import capture
 
-__all__ = ["check_capture", "check_databases", "register_checks"]
+__all__ = ["capture_status", "check_capture", "check_databases", "register_checks"]
 
 HINT = "Until then changes will not reach DDP clients."
 
@@ -48,11 +48,12 @@ def check_capture(databases: Sequence[str] | None, **options: Any) -> list[Check
         Warning(f"Capture in the database {alias!r} is not up to date: {status}.", hint=HINT, id="dddp.W002")
         for alias in databases or ()
         if connections[alias].vendor == "postgresql" and router.allow_migrate(alias, "dddp")
-        for status in [_status(alias)]
+        for status in [capture_status(alias)]
         if not status.ready
     ]
 
 
-def _status(alias: str) -> capture.Status:
+def capture_status(alias: str) -> capture.Status:
+    """What ``migrate`` has yet to do in a database before it captures what is declared; reads it."""
     triggers = conf.load().capture == "triggers"
     return capture.status(connections[alias], API.captured_tables(alias), triggers)

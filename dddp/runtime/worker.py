@@ -10,9 +10,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import gevent
-from django.db import connections
+from django.db import connections, router
 
 from dddp.api.registry import API
+from dddp.checks import capture_status
 from dddp.conf import Settings
 from dddp.errors import FeedUnavailable
 from dddp.runtime.application import Application
@@ -42,9 +43,7 @@ class Worker:
         self._wsgi = wsgi
         self._process_id = secrets.token_hex(6)
         self._readers: list[Pool] = []
-        self._databases = {
-            alias: self._live_database(alias) for alias in connections if _is_postgresql(alias)
-        }
+        self._databases = {alias: self._live_database(alias) for alias in connections if _notifies(alias)}
         if not self._databases:
             raise FeedUnavailable(
                 "no PostgreSQL in settings.DATABASES: live queries need its LISTEN and NOTIFY"
@@ -71,7 +70,8 @@ class Worker:
         sockets = [opened for address in addresses for opened in listen(address)]
         for pool in (*self._readers, self._handlers):
             pool.start()
-        for live in self._databases.values():
+        for alias, live in self._databases.items():
+            self._check_capture(alias)
             live.start()
         limits = Limits(message=self.settings.message_size_limit, waiting=self.settings.outbox_limit)
         self._server = Server(
@@ -85,6 +85,17 @@ class Worker:
         _calm_garbage_collector()
         self._server.start()
         self._heart = gevent.spawn(self._beat)
+
+    def _check_capture(self, alias: str) -> None:
+        """Do not pretend to be live on a database that does not tell its changes."""
+        try:
+            status = capture_status(alias)
+        finally:
+            connections[alias].close()
+        if not status.created or (status.tables and self.settings.capture == "triggers"):
+            raise FeedUnavailable(str(status))
+        if not status.ready:  # rows come without their new columns, and are read again for them
+            logger.warning("! database %s: %s; until then its changes cost more reads", alias, status)
 
     def serve_forever(self) -> None:
         """Return when ``stop`` has finished."""
@@ -132,5 +143,6 @@ def _calm_garbage_collector() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
-def _is_postgresql(alias: str) -> bool:
-    return connections[alias].vendor == "postgresql"
+def _notifies(alias: str) -> bool:
+    """Whether a database is PostgreSQL and, by the project's routers, has dddp's tables: no replica has."""
+    return connections[alias].vendor == "postgresql" and router.allow_migrate(alias, "dddp")

@@ -20,7 +20,7 @@ LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib
 """Folders whose code a developer would not mend."""
 
 
-class CannotStart(Exception):
+class CannotStart(DDDPError):
     """A cause that the command line found itself; the message is the sentence."""
 
 
@@ -34,7 +34,7 @@ def _cause(error: BaseException) -> str:
         return f"the Django settings are not right: {error}"
     if isinstance(error, FeedUnavailable | DatabaseError | psycopg2.Error):
         return f"{error} (see DATABASES in your settings: {_databases()})"
-    if isinstance(error, CannotStart | DDDPError):
+    if isinstance(error, DDDPError):
         return str(error)
     return f"{type(error).__name__}: {_text(error)}, {_place(error)}"
 

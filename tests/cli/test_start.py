@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import BOOKSTORE
-from tests.server import ROOT, DDDPServer, free_port, run_django
+from tests.server import ROOT, DDDPServer, free_port, fresh_database, run_django
 
 MANAGE = ROOT / "bookstore_example" / "manage.py"
 NOWHERE = "postgres://nobody@127.0.0.1:1/nothing"
@@ -134,3 +134,11 @@ def test_manage_py_help_knows_the_command() -> None:
     assert "address[:port]" in run_django(
         "dddp", "--help", settings_module=BOOKSTORE, env={"DATABASE_URL": NOWHERE}
     )
+
+
+def test_a_database_that_has_not_been_migrated() -> None:
+    """The start says what to run, instead of serving what would never be live."""
+    with fresh_database("unmigrated") as url:
+        line = refusal(dddp(f"127.0.0.1:{free_port()}", DJANGO_SETTINGS_MODULE=BOOKSTORE, DATABASE_URL=url))
+
+    assert "dddp's tables are missing; run: manage.py migrate" in line
