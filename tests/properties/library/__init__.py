@@ -1,0 +1,1 @@
+"""A Django app whose publications need every kind of query."""

@@ -1,0 +1,317 @@
+"""Where scripts are played: one database, the real server, writers in two other processes, strict clients.
+
+A ``Stage`` lasts for many examples. ``quiet`` is the moment of truth: all writes are committed, each client's view
+must come to equal what its subscriptions give now, and what it was sent since the last such moment is judged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import psycopg2
+
+from tests.properties import judge
+from tests.properties.expected import Position, State
+from tests.properties.judge import Broken, View, Wish
+from tests.properties.writers import Refused, Worker
+from tests.server import ROOT, DDDPServer, fresh_database, run_django
+from tests.strict import Invocation, Subscription
+
+__all__ = ["Reader", "Stage", "stage"]
+
+SETTINGS = "tests.properties.settings"
+CONVERGENCE_LIMIT = 8.0  # seconds
+PATIENCE = 0.5  # seconds for an answer in the middle of a script
+ROW_BY_ROW = {"All", "AllTeams"}
+"""Publications of queries without a filter: they follow each transaction, whole, without a read."""
+
+USERS = ("ann", "ben", "cem")
+
+
+class Reader:
+    """A client and what it wants. Outlives its connections: after ``drop`` it comes back and wants the same."""
+
+    def __init__(self, server: DDDPServer, positions: list[Position]) -> None:
+        self._server = server
+        self._positions = positions
+        self.user: str | None = None
+        self.subscriptions: list[tuple[str, tuple[Any, ...], Subscription]] = []
+        self._calls: list[tuple[Invocation, list[Wish]]] = []
+        self._connect()
+
+    def _connect(self) -> None:
+        self.client = self._server.client()
+        self._newest: dict[tuple[str, str], int] = {}
+        self._started_here = True  # no quiet moment since the connection was made
+        self._ever: set[str] = {"AllTeams"}
+        self._logged_in = False
+        self._start: View = {}
+        self._judged = 0
+        self._wished: dict[tuple[str, tuple[Any, ...]], None] = {("AllTeams", ()): None}
+        self._users: dict[str | None, None] = {None: None}
+        self._calls.clear()
+
+    # What a client does.
+
+    def subscribe(self, name: str, *params: Any, wait: bool = True) -> None:
+        subscription = self.client.subscribe(name, *params)
+        self.subscriptions.append((name, params, subscription))
+        self._wished[name, params] = None
+        self._ever.add(name)
+        if wait:
+            self._wait(lambda: subscription.ready or subscription.ended)
+
+    def unsubscribe(self, number: int) -> None:
+        if self.subscriptions:
+            name, params, subscription = self.subscriptions.pop(number % len(self.subscriptions))
+            self._ever.add("nothing after unsubscribing")
+            self.client.send({"msg": "unsub", "id": subscription.id})
+            self._wait(lambda: subscription.ended)
+
+    def login(self, user: str | None, *, wait: bool = True) -> None:
+        self.user = user
+        self._users[user] = None
+        self._logged_in = True
+        invocation = self.client.invoke("login", user)
+        self._calls.append((invocation, []))
+        if wait:
+            self._wait(lambda: invocation.done)
+
+    def call(self, method: str, writes: Sequence[Any], *, wait: bool = True) -> None:
+        wishes = [] if self._unsettled() else self.wishes()
+        invocation = self.client.invoke(method, *writes)
+        self._calls.append((invocation, wishes))
+        if wait:
+            self._wait(lambda: invocation.done)
+
+    def _wait(self, condition: Callable[[], Any]) -> None:
+        """Wait a little: an open transaction may hold what the answer needs."""
+        with contextlib.suppress(TimeoutError):
+            self.client.wait(lambda view: condition(), PATIENCE)
+
+    def drop(self) -> None:
+        """Lose the connection and come back."""
+        self.client.drop()
+        wanted, self.subscriptions = self.subscriptions, []
+        self._connect()
+        if self.user is not None:
+            self.login(self.user, wait=False)
+        for name, params, _ in wanted:
+            self.subscribe(name, *params, wait=False)
+
+    def leave(self) -> None:
+        self.client.close()
+
+    def wishes(self) -> list[Wish]:
+        """What it is subscribed to now."""
+        live = [(name, params) for name, params, subscription in self.subscriptions if not subscription.ended]
+        return [(name, params, self.user) for name, params in [("AllTeams", ()), *live]]
+
+    def _unsettled(self) -> bool:
+        waiting = any(not each.ready and not each.ended for _, _, each in self.subscriptions)
+        return waiting or any(not invocation.done for invocation, _ in self._calls)
+
+    # The moment of truth.
+
+    def settle(self) -> None:
+        """Wait until everything it asked for has been answered."""
+        self.client.wait(lambda view: not self._unsettled())
+        for invocation, _ in self._calls:
+            if invocation.error is not None and invocation.error.error != 500:
+                raise invocation.error
+
+    def converge(self, state: State) -> None:
+        """Promise 1: it comes to have exactly what its subscriptions give now."""
+        expected = judge.view_of(self.wishes(), state)
+        try:
+            self.client.wait(lambda view: judge.same_view(view.collections, expected), CONVERGENCE_LIMIT)
+        except TimeoutError:
+            had = judge.copied(self.client.collections())
+            raise Broken(
+                f"promise 1: of {self.wishes()}\n"
+                + "\n".join(judge.describe_difference(had, expected))
+                + f"\nthe last messages were\n{self.client.tail(30)}"
+            ) from None
+
+    def judge(self, positions: Sequence[Position], *, strict: bool) -> None:
+        """Judge what has come since the last quiet moment.
+
+        Args:
+            strict: False where some write was captured in another transaction than its own.
+        """
+        with self.client._changed:
+            entries = self.client.log[self._judged :]
+            self._judged = len(self.client.log)
+            end = judge.copied(self.client.view.collections)
+        messages = [entry.message for entry in entries if entry.direction == "<"]
+        judge.check_forwards(messages, self._newest)
+        if strict:
+            wished = [(name, params, user) for name, params in self._wished for user in self._users]
+            judge.check_leaks(messages, wished, positions)
+            self._check_own_writes(positions)
+            self._check_timeline(messages, positions)
+        self._begin_interval(end)
+
+    def _check_own_writes(self, positions: Sequence[Position]) -> None:
+        log = [entry.message for entry in self.client.log if entry.direction == "<"]
+        for invocation, wishes in self._calls:
+            if not wishes or invocation.name != "write" or invocation.error is not None:
+                continue
+            view: View = {}
+            for message in log:
+                if message.get("msg") == "updated" and invocation.id in message["methods"]:
+                    break
+                judge.apply(view, message)
+            judge.check_own_writes(view, wishes, invocation.result, positions)
+
+    def _check_timeline(self, messages: Sequence[Any], positions: Sequence[Position]) -> None:
+        if not self._ever <= ROW_BY_ROW or self._logged_in or len(self.subscriptions) != 1:
+            return
+        wishes = self.wishes()
+        if self._started_here:
+            subscription = self.subscriptions[0][2].id
+            judge.check_start(messages, wishes, positions, lambda m: subscription in m.get("subs", ()))
+        else:
+            judge.check_timeline(self._start, messages, wishes, positions)
+
+    def _begin_interval(self, view: View) -> None:
+        self._start = view
+        self._started_here = False
+        self._calls.clear()
+        self._users = {self.user: None}
+        self._wished = {(name, params): None for name, params, _ in self.wishes()}
+
+
+class Stage:
+    """One server with one way of capturing, and all who write to its database."""
+
+    def __init__(self, capture: str, url: str, server: DDDPServer) -> None:
+        self.capture = capture
+        self.server = server
+        self.pgconn = psycopg2.connect(url)
+        self.pgconn.autocommit = True
+        env = {**environment(capture, url), "PGOPTIONS": "-c lock_timeout=100ms"}
+        self._processes = [Worker(env), Worker(env)]
+        self._writing: list[Future[Any]] = []
+        self.readers: list[Reader] = []
+        self.positions: list[Position] = []
+        self.loose = False  # some write since the last quiet moment was captured apart from its transaction
+        self.checked: set[Any] = set()
+
+    def stop(self) -> None:
+        for process in self._processes:
+            process.stop()
+        self.pgconn.close()
+
+    # An example's beginning and end.
+
+    def reset(self) -> None:
+        self.watcher = Reader(self.server, self.positions)
+        self.readers = [self.watcher]
+        self.watcher.subscribe("All")
+        self.write(0, "reset")
+        self.positions = self._history(0)[-1:]
+        self.pgconn.cursor().execute(
+            "DELETE FROM library_history WHERE position < %s", [self.positions[0].number]
+        )
+        self.watcher.settle()
+        self.watcher.converge(self.positions[-1].state)
+        self.watcher._begin_interval(judge.copied(self.watcher.client.collections()))
+        self.watcher._judged = len(self.watcher.client.log)
+
+    def clear(self) -> None:
+        """End what an example has left open, however it ended."""
+        for number in range(3):
+            with contextlib.suppress(Refused):
+                self.write(number, "rollback")
+        for reader in self.readers:
+            with contextlib.suppress(Exception):
+                reader.client._hang_up()
+        self.readers = []
+        self.loose = False
+
+    # Writers: 0 and 1 share a process, 2 is in another.
+
+    def submit(self, number: int, do: str, *arguments: Any) -> Future[Any]:
+        return self._processes[number // 2].submit(f"writer {number}", do, *arguments)
+
+    def write(self, number: int, do: str, *arguments: Any) -> Any:
+        return self.submit(number, do, *arguments).result(20)
+
+    def _history(self, after: int) -> list[Position]:
+        with self.pgconn.cursor() as cursor:
+            cursor.execute(
+                "SELECT position, txn, state::text FROM library_history WHERE position > %s ORDER BY position",
+                [after],
+            )
+            return [Position(number, txn, State(state)) for number, txn, state in cursor.fetchall()]
+
+    # The moment of truth.
+
+    def quiet(self) -> None:
+        for number in range(3):
+            with contextlib.suppress(Refused):
+                self.write(number, "commit")
+        for reader in self.readers:
+            reader.settle()
+        self.positions += self._history(self.positions[-1].number)
+        now = self.positions[-1].state
+        for reader in self.readers:
+            reader.converge(now)
+        for reader in self.readers:
+            reader.judge(self.positions, strict=not self.loose)
+        for wish in dict.fromkeys(wish for reader in self.readers for wish in reader.wishes()):
+            self._check_oracle(wish, now)
+        del self.positions[:-1]
+        self.loose = False
+
+    def _check_oracle(self, wish: Wish, state: State) -> None:
+        """The oracle and a fresh run of the querysets must agree."""
+        name, params, user = wish
+        if name == "ByHand":
+            return
+        found = {
+            (collection, str(key)): number
+            for collection, rows in self.submit(0, "evaluate", name, params, user).result(20)
+            for key, number in rows
+        }
+        expected = {key: document["n"] for key, document in judge.view_of([wish], state).items()}
+        assert found == expected, (
+            f"the oracle is wrong about {wish}: {found} in the database, {expected} said"
+        )
+
+
+def environment(capture: str, url: str) -> dict[str, str]:
+    return {"DATABASE_URL": url, "LIBRARY_CAPTURE": capture, "DJANGO_SETTINGS_MODULE": SETTINGS}
+
+
+@contextlib.contextmanager
+def stage(capture: str) -> Iterator[Stage]:
+    """A stage with a server and a database of its own."""
+    with fresh_database(f"library_{capture}") as url:
+        env = environment(capture, url)
+        run_django("migrate", "--run-syncdb", "--verbosity=0", settings_module=SETTINGS, env=env)
+        prepare(url)
+        with DDDPServer(SETTINGS, env) as server:
+            opened = Stage(capture, url, server)
+            try:
+                yield opened
+            finally:
+                opened.stop()
+
+
+def prepare(url: str) -> None:
+    """What the tests need in the database besides tables: triggers, users, and commits that do not wait for a disk."""
+    with contextlib.closing(psycopg2.connect(url)) as pgconn, pgconn, pgconn.cursor() as cursor:
+        cursor.execute((ROOT / "tests/properties/library/triggers.sql").read_text())
+        cursor.execute("SELECT format('ALTER DATABASE %I SET synchronous_commit = off', current_database())")
+        cursor.execute(cursor.fetchone()[0])
+        for key, name in enumerate((*USERS, "root"), 1):
+            cursor.execute(
+                "INSERT INTO auth_user (id, username, password, first_name, last_name, email, is_superuser,"
+                " is_staff, is_active, date_joined) VALUES (%s, %s, '', '', '', '', %s, false, true, now())",
+                [key, name, name == "root"],
+            )

@@ -1,0 +1,53 @@
+"""The oracle test of promises 1 to 7: random scripts on the real server, each client against a fresh run.
+
+``DDDP_ORACLE_EXAMPLES``  examples per way of capturing (200)
+``DDDP_ORACLE_SEED``      the seed of the first example; printed with a failure
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, note, seed, settings
+
+from tests.properties.scripts import Step, play, scripts
+from tests.properties.stage import Stage, stage
+
+EXAMPLES = int(os.environ.get("DDDP_ORACLE_EXAMPLES", "200"))
+SEED = int(os.environ.get("DDDP_ORACLE_SEED", random.randrange(2**32)))
+
+oracle_settings = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+    print_blob=False,
+)
+
+
+@pytest.fixture(scope="module", params=["signals", "triggers"])
+def library(request: pytest.FixtureRequest) -> Iterator[Stage]:
+    with stage(request.param) as opened:
+        yield opened
+
+
+def test_every_promise_is_kept(library: Stage) -> None:
+    """Whatever the interleaving of writers, subscriptions, logins and lost connections."""
+
+    @seed(SEED)
+    @oracle_settings
+    @given(scripts(library.capture))
+    def run(script: list[Step]) -> None:
+        try:
+            play(script, library)
+        except BaseException as error:
+            error.add_note(f"DDDP_ORACLE_SEED={SEED}, capture by {library.capture}")
+            note(library.server.text())
+            raise
+        finally:
+            library.clear()
+
+    run()
