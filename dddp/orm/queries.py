@@ -97,7 +97,8 @@ def _queryset_of(query: Query, like: models.QuerySet[Any]) -> models.QuerySet[An
 def _as_filter(condition: Any, queryset: models.QuerySet[Any]) -> models.Q:
     if isinstance(condition, models.QuerySet):
         return models.Q(pk__in=condition.values("pk"))
-    satisfying = queryset.model._base_manager.using(queryset.db).filter(condition)
+    # Not queryset.db: that may be a replica, and a subquery must name the same database as its query, or none.
+    satisfying = queryset.model._base_manager.using(_own_database(queryset)).filter(condition)
     if _is_single_valued(satisfying.query):
         return models.Q(condition)
     return models.Q(pk__in=satisfying.values("pk"))

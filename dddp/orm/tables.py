@@ -18,10 +18,12 @@ from typing import Any
 from django.apps import apps
 from django.core.exceptions import EmptyResultSet
 from django.db import models
-from django.db.models.expressions import RawSQL
+from django.db.models import FilteredRelation, Lookup
+from django.db.models.expressions import BaseExpression, RawSQL
 from django.db.models.functions import Now, Random
 from django.db.models.sql import Query
 from django.db.models.sql.where import ExtraWhere
+from django.utils.tree import Node
 
 from dddp.changes import Table
 from dddp.errors import QueryRefused
@@ -113,14 +115,17 @@ def nodes(query: Query) -> Iterator[Any]:
 def _parts(node: Any) -> list[Any]:
     if isinstance(node, Query):
         return _parts_of_query(node)
-    if isinstance(node, (list, tuple)):
+    if isinstance(node, (list, tuple, set)):
         return list(node)
-    parts = list(getattr(node, "children", ()))
-    if hasattr(node, "get_source_expressions"):
-        parts += node.get_source_expressions()
-    # Lookups name their right side apart when it is not an expression; Subquery and Exists hold a query.
-    parts += [getattr(node, name, None) for name in ("rhs", "query", "resolved_condition", "condition")]
-    return parts
+    if isinstance(node, Node):
+        return list(node.children)
+    if isinstance(node, FilteredRelation):
+        return [getattr(node, "resolved_condition", None)]  # None until a join uses it
+    if isinstance(
+        node, Lookup
+    ):  # whose list on the right side is no source expression, though its items may be
+        return [node.lhs, node.rhs]
+    return list(node.get_source_expressions()) if isinstance(node, BaseExpression) else []
 
 
 def _parts_of_query(query: Query) -> list[Any]:

@@ -190,6 +190,13 @@ def test_read_replica_is_not_used(settings: Any) -> None:
     assert spec(Work.objects.all()).source.db == "default"
 
 
+def test_read_replica_is_not_used_by_a_restriction(settings: Any) -> None:
+    """The subquery that a restriction adds goes where the query goes."""
+    settings.DATABASE_ROUTERS = [ReplicaRouter()]
+
+    assert "app.work_topics" in spec(restrict(Work.objects.all(), Q(topics=1))).reads
+
+
 class ReplicaRouter:
     def db_for_read(self, model: Any, **hints: Any) -> str:
         return "replica"

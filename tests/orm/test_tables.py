@@ -183,6 +183,12 @@ def test_column_after_from() -> None:
         Work.objects.filter(Exists(Writer.objects.annotate(n=RawSQL("1", ())).filter(n=1))),
         Work.objects.order_by(RawSQL("1", ())),
         Work.objects.all().union(Work.objects.extra(where=["true"])),
+        Work.objects.filter(pk__in=[1, RawSQL("1", ())]),
+        Work.objects.annotate(n=FilteredRelation("topics", condition=Q(topics__pk=RawSQL("1", ())))).filter(
+            n=1
+        ),
+        Work.objects.annotate(n=models.Case(models.When(year=RawSQL("1", ()), then=1), default=2)),
+        Work.objects.annotate(n=Window(RowNumber(), order_by=RawSQL("1", ()))),
         Work.objects.raw("SELECT * FROM app_work"),
         Work.objects.filter(Q(year=1) | ~Q(pk__in=Writer.objects.filter(pk=RawSQL("1", ())).values("pk"))),
     ],
