@@ -1,0 +1,5 @@
+"""No pages: DDP only."""
+
+from __future__ import annotations
+
+urlpatterns: list[object] = []
