@@ -23,12 +23,12 @@ import pytest
 from docutils import nodes
 from docutils.core import publish_doctree
 from playwright.sync_api import ConsoleMessage, Page, expect, sync_playwright
-from psycopg2.extensions import parse_dsn
 
 import dddp.api
 from dddp import checks, conf
 from dddp.api.registry import Registry
 from dddp.server import cli
+from tests.acceptance.test_install import database
 from tests.acceptance.test_page import FLAGS
 from tests.client import StrictClient
 from tests.conftest import BOOKSTORE
@@ -62,7 +62,7 @@ class Block:
 
 
 def parsed(page: Path, warnings: io.StringIO | None = None) -> nodes.document:
-    settings = {"syntax_highlight": "none", "warning_stream": warnings or io.StringIO(), "report_level": 1}
+    settings = {"syntax_highlight": "none", "warning_stream": warnings or io.StringIO(), "report_level": 2}
     return publish_doctree(page.read_text(), source_path=str(page), settings_overrides=settings)
 
 
@@ -113,7 +113,7 @@ def test_every_page_can_be_reached_from_the_index() -> None:
         links = [node.get("refuri", "") for node in parsed(page).findall(nodes.reference)]
         waiting += [page.parent / link.partition("#")[0] for link in links if ":" not in link]
 
-    assert {page for page in DOCS.rglob("*.rst")} - found == set()
+    assert set(DOCS.rglob("*.rst")) - found == set()
 
 
 # -- Names
@@ -188,6 +188,13 @@ def test_the_make_targets_and_files_in_shell_blocks_exist() -> None:
         assert [name for name in scripts if not (ROOT / name).exists()] == []
 
 
+def test_contributing_names_the_variables_of_the_tests() -> None:
+    sources = "".join(file.read_text() for file in (ROOT / "tests").rglob("*.py"))
+    named = re.findall(r"``(DDDP_\w+)``", (ROOT / "CONTRIBUTING.rst").read_text())
+
+    assert set(named) == set(re.findall(r"environ\.get\(.(DDDP_\w+)", sources))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=page_names)
 def test_python_on_a_page_is_python(page: Path) -> None:
     for block in blocks(page):
@@ -219,14 +226,21 @@ def test_the_readme_registers_cleanly(ddp_py: str, monkeypatch: pytest.MonkeyPat
 @pytest.fixture(scope="module")
 def readme_server(ddp_py: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DDDPServer]:
     """The bookstore with the README's ``ddp.py`` instead of its own."""
-    folder = tmp_path_factory.mktemp("readme") / "bookstore_example"
-    shutil.copytree(ROOT / "bookstore_example", folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "bookstore" / "ddp.py").write_text(ddp_py)
-    with fresh_database("readme") as url:
+    with bookstore_with(ddp_py, tmp_path_factory.mktemp("readme")) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def bookstore_with(ddp_py: str, folder: Path) -> Iterator[DDDPServer]:
+    """The bookstore with a page's ``ddp.py`` instead of its own."""
+    example = folder / "bookstore_example"
+    shutil.copytree(ROOT / "bookstore_example", example, ignore=shutil.ignore_patterns("__pycache__"))
+    (example / "bookstore" / "ddp.py").write_text(ddp_py)
+    with fresh_database("docs") as url:
         env = {"DATABASE_URL": url}
         for command in (["migrate", "--verbosity=0"], ["load_books"]):
             run_django(*command, settings_module=BOOKSTORE, env=env)
-        with DDDPServer(BOOKSTORE, env, path=(ROOT, folder)) as server:
+        with DDDPServer(BOOKSTORE, env, path=(ROOT, example)) as server:
             yield server
 
 
@@ -304,18 +318,21 @@ class Reader:
             self._write(self.folder / block.file, block)
         elif block.language == "shell":
             for line in block.text.splitlines():
-                self._type(line)
+                self.type(line)
 
     def _write(self, file: Path, block: Block) -> None:
         text = block.text.replace('"NAME": "board"', repr(self._database)[1:-1])
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text((file.read_text() if block.appends else "") + text)
 
-    def _type(self, line: str) -> None:
+    def type(self, line: str) -> None:
         if line == SERVE:
             self.server.restart()
         elif not line.startswith(SET_UP):
             self._run(line)
+
+    def shell(self, code: str) -> None:
+        self._run(f'python manage.py shell -c "{code}"')
 
     def _run(self, line: str) -> None:
         done = subprocess.run(
@@ -335,12 +352,6 @@ class Reader:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         ours = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
         return {**ours, "PATH": path, "PYTHONPATH": str(ROOT)}
-
-
-def database(url: str) -> dict[str, str]:
-    """Django's words for libpq's."""
-    words = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
-    return {words[name]: value for name, value in parse_dsn(url).items()}
 
 
 @pytest.fixture
@@ -390,3 +401,70 @@ def test_the_tutorial(reader: Reader, page: Page) -> None:
     with reader.server.client() as client:
         client.subscribed("PinnedNotes")
         assert pinned(client) == {}
+
+
+# -- How-to guides
+
+
+@pytest.fixture
+def todo(tmp_path: Path) -> Iterator[Reader]:
+    """The project of the guide to ``user_rel``, with two users."""
+    with fresh_database("todo") as url:
+        reader = Reader(tmp_path, database(url))
+        for line in ("django-admin startproject mysite", "python manage.py startapp tasks"):
+            reader.type(line)
+        reader.follow(_settings_of_the_tutorial("tasks"))
+        for block in blocks(DOCS / "how-to" / "user-rel.rst"):
+            reader.follow(block)
+        for line in ("python manage.py makemigrations tasks", "python manage.py migrate"):
+            reader.type(line)
+        reader.shell(
+            "from django.contrib.auth.models import User; from tasks.models import *; "
+            "[User.objects.create_user(name, password=name) for name in ('ann', 'bob')]; "
+            "shared = List.objects.create(name='Shopping'); shared.task_set.create(text='Milk'); "
+            "shared.members.add(User.objects.get(username='ann'))"
+        )
+        reader.server.start()
+        yield reader
+        reader.server.stop()
+
+
+def _settings_of_the_tutorial(app: str) -> Block:
+    (block,) = [each for each in blocks(TUTORIAL) if "INSTALLED_APPS" in each.text]
+    return Block(block.language, block.text.replace('"board"]', f'"{app}"]'), block.lead)
+
+
+def test_the_guide_to_user_rel(todo: Reader) -> None:
+    """A user who becomes a member gets the list and its tasks, one who leaves it loses them."""
+    with todo.server.client() as client:
+        client.call("tasks.log_in", "bob", "bob")
+        client.subscribed("MyTasks")
+        assert client.collections() == {}
+
+        imports = "from tasks.models import *; from django.contrib.auth.models import User"
+        members, bob = "List.objects.get().members", "User.objects.get(username='bob')"
+        todo.shell(f"{imports}; {members}.add({bob})")
+        client.wait(lambda view: view.documents("tasks.list") and view.documents("tasks.task"))
+        todo.shell(f"{imports}; {members}.remove({bob})")
+        client.wait(lambda view: not view.documents("tasks.list") and not view.documents("tasks.task"))
+
+
+def test_the_guide_to_publishing_by_hand(tmp_path: Path) -> None:
+    (block,) = [each for each in blocks(DOCS / "how-to" / "publish-by-hand.rst") if each.file]
+    with bookstore_with(block.text, tmp_path) as server, server.client() as client:
+        client.subscribed("Status")
+        first = client.documents("status")["shop"]
+        client.wait(lambda view: view.documents("status")["shop"]["time"] != first["time"])
+
+        assert first["books"] == 720
+
+
+def test_the_guide_to_testing(tmp_path: Path) -> None:
+    """Its test case passes in the bookstore."""
+    (block,) = [each for each in blocks(DOCS / "how-to" / "test.rst") if "TestCase" in each.text]
+    (tmp_path / "test_rename.py").write_text(block.text)
+    path = os.pathsep.join(map(str, (ROOT, ROOT / "bookstore_example", tmp_path)))
+    with fresh_database("guide") as url:
+        env = {"DATABASE_URL": url, "PYTHONPATH": path}
+
+        assert "Ran 1 test" in run_django("test", "test_rename", settings_module=BOOKSTORE, env=env)
