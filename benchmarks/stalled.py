@@ -60,10 +60,6 @@ def stalled(system: System) -> Iterator[None]:
     system.change(10)
     witness.receive_frames(1)
     witness.close()
-    kept = (harness.resident(system.pid) - before) / 1024
-    print(
-        f"sent {LARGE * TIMES / 1e6:.0f} MB to a client that does not read; the server keeps {kept:.1f} MB of it"
-    )
     yield
     lazy.close()
     time.sleep(0.5)
