@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -264,14 +265,17 @@ def javascript(word: str, server: DDDPServer) -> str:
 @pytest.mark.node
 @pytest.mark.parametrize("package", ["ddp", "simpleddp"])
 def test_the_readme_in_node(readme_server: DDDPServer, package: str, tmp_path: Path) -> None:
-    """The example prints a list of titles."""
+    """The example prints how many books there are."""
     installed = ROOT / "tests" / "interop" / "node_modules"
     (tmp_path / "node_modules").symlink_to(installed)
     script = tmp_path / "example.js"
     script.write_text(javascript(f'require("{package}")', readme_server))
     with subprocess.Popen(["node", str(script)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
+        limit = threading.Timer(30, process.kill)  # seconds; a client that has connected never ends by itself
+        limit.start()
         line = process.stdout.readline()
+        limit.cancel()
         process.kill()
 
     assert line == "720 books\n"
