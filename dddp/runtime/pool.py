@@ -61,17 +61,21 @@ class Pool:
         self._prepare()
         try:
             while True:
-                job = self._jobs.get()
-                self.busy += 1
-                try:
-                    job()
-                except FAILURES:
-                    logger.exception("! a job of the %s pool failed", self.name)
-                finally:
-                    self.busy -= 1
-                    _tidy_connections()
+                self._do(
+                    self._jobs.get()
+                )  # no name here keeps a job, and its client, until the next one comes
         finally:
             connections.close_all()
+
+    def _do(self, job: Callable[[], object]) -> None:
+        self.busy += 1
+        try:
+            job()
+        except FAILURES:
+            logger.exception("! a job of the %s pool failed", self.name)
+        finally:
+            self.busy -= 1
+            _tidy_connections()
 
 
 def _tidy_connections() -> None:

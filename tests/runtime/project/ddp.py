@@ -13,7 +13,7 @@ from django.db.models import F, Func, TextField, Value
 from django.http import Http404
 
 from dddp.api import ABSENT, API, Collection, MeteorError, Method, Publication, method, publication
-from tests.runtime.project import gates, models
+from tests.runtime.project import counting, gates, models
 
 # --- collections
 
@@ -507,6 +507,12 @@ def lose_database(call: Any, text: str) -> None:
     models.Book.objects.create(title=text)
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+
+@method
+def counts(call: Any) -> dict[str, int]:
+    """What the process holds for its clients: all of it must go when they have gone."""
+    return counting.held(call.connection._application)
 
 
 @method
