@@ -15,6 +15,7 @@ from dddp.livequery.spec import QuerySpec
 
 if TYPE_CHECKING:
     from dddp.livequery.read import Read
+    from dddp.livequery.step import FirstMessages
 
 __all__ = ["LiveQuery", "Phase"]
 
@@ -56,7 +57,7 @@ class LiveQuery:
         self.users = 0  #: subscriptions that opened it and have not closed it
         self.fences: list[Any] = []
         #: What a client that joins now is told, once somebody has; forgotten at the next change.
-        self.first_messages: list[bytes] | None = None
+        self.first_messages: FirstMessages | None = None
         #: Merge boxes for which this is the only source of its collection -> their send function.
         self.alone: dict[Any, Callable[[Any], None]] = {}
         #: Merge boxes that have other sources of the collection too.

@@ -6,8 +6,8 @@ encoded once (``messages``), whatever their number.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TypeAlias
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
 
 from dddp.changes import Key
 from dddp.livequery.document import Version
@@ -15,10 +15,20 @@ from dddp.livequery.query import LiveQuery
 from dddp.livequery.spec import Fields
 from dddp.protocol import messages as ddp
 
-__all__ = ["Step", "Transition", "difference", "restrict"]
+__all__ = ["FirstMessages", "Step", "Transition", "difference", "restrict"]
 
 Transition: TypeAlias = tuple[Version | None, Version | None]
 """(before, after) of one document in one query; None where the query does not contain it."""
+
+
+class FirstMessages(list[bytes]):
+    """What clients that join a query are told: one object for all of them, until the next change."""
+
+    __slots__ = ("batches",)
+
+    def __init__(self, messages: Iterable[bytes]) -> None:
+        super().__init__(messages)
+        self.batches: Any = None  #: what the edge makes of them to send, once somebody has joined
 
 
 class Step:
