@@ -11,14 +11,15 @@ values differ only while one of them is waiting for a read; the newer version wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Generic, TypeAlias, TypeVar
 
 from dddp.changes import Key
 from dddp.livequery.document import Version
 from dddp.livequery.query import LiveQuery
 from dddp.livequery.spec import Fields
-from dddp.livequery.step import Step, difference, restrict
+from dddp.livequery.step import FirstMessages, Step, difference, restrict
 
 __all__ = ["HandSource", "MergeBox", "Source"]
 
@@ -61,10 +62,11 @@ class MergeBox(Generic[B]):
 
     # --- sources as a whole
 
-    def replace(self, leaving: Iterable[Source], entering: Iterable[Source]) -> list[bytes]:
+    def replace(self, leaving: Iterable[Source], entering: Iterable[Source]) -> Sequence[bytes]:
         """Detach and attach sources in one step. Returns the messages that tell the difference.
 
-        A live query may be attached several times; only its first attachment and last detachment show.
+        A live query may be attached several times; only its first attachment and last detachment show. Where it is
+        all there is to tell, the messages are its ``FirstMessages``, which it shares with others.
         """
         come = dict.fromkeys(source for source in entering if self._enter(source))
         gone = dict.fromkeys(source for source in leaving if self._leaves(source))
@@ -72,12 +74,12 @@ class MergeBox(Generic[B]):
             del gone[source], come[source]
             self._forget(source)
         collections = dict.fromkeys(name for source in (*gone, *come) for name in _collections(source))
-        messages = [message for name in collections for message in self._replace_in(name, gone, come)]
+        told = [self._replace_in(name, gone, come) for name in collections]
         for source in gone:
             self._forget(source)
         for name in collections:
             self._settle_audience(name)
-        return messages
+        return told[0] if len(told) == 1 else list(chain.from_iterable(told))
 
     def _enter(self, source: Source) -> bool:
         """Enter a source into the view; whether it was not in there before."""
@@ -108,10 +110,9 @@ class MergeBox(Generic[B]):
 
     def _replace_in(
         self, collection: str, gone: Mapping[Source, None], come: Mapping[Source, None]
-    ) -> Iterator[bytes]:
+    ) -> Sequence[bytes]:
         if not gone and self._only_source(collection) in come:
-            yield from _first_messages(next(iter(self._live[collection])))
-            return
+            return _first_messages(next(iter(self._live[collection])))
         changes: dict[Key, dict[Source, tuple[Version | None, Version | None]]] = {}
         for source in gone:
             for key in _keys(source, collection):
@@ -119,7 +120,7 @@ class MergeBox(Generic[B]):
         for source in come:
             for key in _keys(source, collection):
                 changes.setdefault(key, {})[source] = (None, _contribution(source, key, collection))
-        yield from self._tell(collection, changes)
+        return list(self._tell(collection, changes))
 
     def close(self) -> None:
         """The session has ended: no query reaches it any more."""
@@ -284,13 +285,13 @@ class MergeBox(Generic[B]):
         return order
 
 
-def _first_messages(query: LiveQuery) -> Iterable[bytes]:
+def _first_messages(query: LiveQuery) -> FirstMessages:
     """The ``added`` messages for a client that had nothing of the collection; shared by all who join meanwhile."""
     if query.first_messages is None:
         step = Step()
         for key in query.keys:
             step.add(query, key, None, query.shown(key))
-        query.first_messages = step.messages(query)
+        query.first_messages = FirstMessages(step.messages(query))
     return query.first_messages
 
 

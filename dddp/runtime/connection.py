@@ -21,7 +21,7 @@ from dddp.protocol import messages
 from dddp.protocol.session import Close, Connected, Event, Invoke, Session, State, Subscribe, Unsubscribe
 from dddp.runtime.invocation import Invocation
 from dddp.runtime.live import LiveDatabase
-from dddp.runtime.outbox import SLICE, Outbox
+from dddp.runtime.outbox import Outbox, first_batches
 from dddp.runtime.pool import Pool
 from dddp.runtime.subscription import Run, Subscription
 from dddp.transport.contract import Batch, Channel, Request
@@ -136,12 +136,16 @@ class Connection:
 
     def send_first(self, told: Sequence[bytes]) -> None:
         """Send the first documents of a subscription, in slices if they are many."""
-        if sum(map(len, told)) < SLICE or not self.active:
-            self.send_all(told)
+        if not self.active:
+            return
+        batches = first_batches(told)
+        if len(batches) < 2:
+            for batch in batches:
+                self.box.send(batch)
         elif self._outbox is not None:
-            self._outbox.add_first(told)
+            self._outbox.add_first(batches)
         else:
-            self._outbox = Outbox(self._channel, told, self._application.settings.outbox_limit)
+            self._outbox = Outbox(self._channel, batches, self._application.settings.outbox_limit)
             self.box.redirect(self._outbox.add)
             self.drained()
 

@@ -8,12 +8,13 @@ client meanwhile waits behind it, in order, and is charged. Without a first batc
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
+from dddp.livequery.step import FirstMessages
 from dddp.transport.contract import Batch, Channel
 
-__all__ = ["SLICE", "Outbox", "slices"]
+__all__ = ["Outbox", "first_batches"]
 
 SLICE = 64 * 1024
 """Bytes of messages that are handed to the socket at once: about what a socket's buffer takes (not measured)."""
@@ -31,11 +32,11 @@ class Outbox:
 
     __slots__ = ("_channel", "_charged", "_first", "_limit", "_waiting")
 
-    def __init__(self, channel: Channel, first: Sequence[bytes], limit: int) -> None:
+    def __init__(self, channel: Channel, first: Iterable[Batch], limit: int) -> None:
         self._channel = channel
         self._limit = limit
         self._charged = 0
-        self._first: Iterator[Batch] = slices(first)
+        self._first: Iterator[Batch] = iter(first)
         self._waiting: deque[Batch] = deque()
 
     def add(self, batch: Batch) -> None:
@@ -47,9 +48,9 @@ class Outbox:
             self._first = iter(())
             self._channel.close(TOO_SLOW, "the client is too slow for what it has subscribed to")
 
-    def add_first(self, messages: Sequence[bytes]) -> None:
+    def add_first(self, first: Iterable[Batch]) -> None:
         """Queue another large first batch, uncharged, behind what waits."""
-        self._first = chain(self._first, tuple(self._waiting), slices(messages))
+        self._first = chain(self._first, tuple(self._waiting), first)
         self._waiting.clear()
         self._charged = 0
 
@@ -66,8 +67,17 @@ class Outbox:
         return False
 
 
-def slices(messages: Sequence[bytes]) -> Iterator[Batch]:
-    """The messages in batches of about ``SLICE`` bytes, made as they are asked for."""
+def first_batches(messages: Sequence[bytes]) -> Sequence[Batch]:
+    """The messages in slices; those of a shared query are cut, and so encoded, once for all who join it."""
+    if not isinstance(messages, FirstMessages):
+        return tuple(_slices(messages))
+    if messages.batches is None:
+        messages.batches = tuple(_slices(messages))
+    batches: Sequence[Batch] = messages.batches
+    return batches
+
+
+def _slices(messages: Sequence[bytes]) -> Iterator[Batch]:
     start = size = 0
     for stop, message in enumerate(messages, 1):
         size += len(message)
