@@ -246,12 +246,17 @@ def bookstore_with(ddp_py: str, folder: Path) -> Iterator[DDDPServer]:
 
 
 def test_the_readme_is_served(readme_server: DDDPServer) -> None:
+    (promised,) = re.findall(r"(\d+) authors and (\d+) books", README.read_text())
     with readme_server.client() as client:
+        everything = client.subscribed("AllBooks")
+        counts = [len(client.documents(f"bookstore.{name}")) for name in ("author", "book")]
+        client.unsubscribe(everything)
         client.subscribed("BooksByAuthorEmail", "jane.austen@example.org")
         books = client.documents("bookstore.book")
         book_id = next(iter(books))
         client.call("bookstore.rename", book_id, "Another title")
 
+        assert counts == [int(number) for number in promised]
         assert len(client.documents("bookstore.author")) == 1
         assert client.documents("bookstore.book")[book_id]["title"] == "Another title"
 
