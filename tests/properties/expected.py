@@ -20,6 +20,8 @@ Documents = dict[tuple[str, str], Document]
 """By collection and id."""
 
 SUPERUSER = "4"
+LARGEST_PAD = 512 * 7
+"""Characters, of two bytes each, with which a book still fits into a notification of 7,999 bytes."""
 
 
 class State:
@@ -54,7 +56,13 @@ class Position:
 
     number: int
     txn: int
+    truncated: bool
     state: State
+
+    def is_told_by_rows(self, before: State) -> bool:
+        """Whether the change feed carries every row of the transaction, so that nothing has to be read for it."""
+        written = (row for key, row in self.state.book.items() if row != before.book.get(key))
+        return not self.truncated and all(len(row["pad"]) <= LARGEST_PAD for row in written)
 
 
 def _by_key(rows: list[Document] | None) -> dict[int, Document]:

@@ -7,6 +7,7 @@ must come to equal what its subscriptions give now, and what it was sent since t
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -45,7 +46,6 @@ class Reader:
     def _connect(self) -> None:
         self.client = self._server.client()
         self._newest: dict[tuple[str, str], int] = {}
-        self._started_here = True  # no quiet moment since the connection was made
         self._ever: set[str] = {"AllTeams"}
         self._logged_in = False
         self._start: View = {}
@@ -66,7 +66,7 @@ class Reader:
 
     def unsubscribe(self, number: int) -> None:
         if self.subscriptions:
-            name, params, subscription = self.subscriptions.pop(number % len(self.subscriptions))
+            _, _, subscription = self.subscriptions.pop(number % len(self.subscriptions))
             self._ever.add("nothing after unsubscribing")
             self.client.send({"msg": "unsub", "id": subscription.id})
             self._wait(lambda: subscription.ended)
@@ -93,7 +93,8 @@ class Reader:
             self.client.wait(lambda view: condition(), PATIENCE)
 
     def drop(self) -> None:
-        """Lose the connection and come back."""
+        """Lose the connection and come back. What was called before has been received, and may still be running."""
+        self.client.ping()
         self.client.drop()
         wanted, self.subscriptions = self.subscriptions, []
         self._connect()
@@ -170,16 +171,14 @@ class Reader:
     def _check_timeline(self, messages: Sequence[Any], positions: Sequence[Position]) -> None:
         if not self._ever <= ROW_BY_ROW or self._logged_in or len(self.subscriptions) != 1:
             return
-        wishes = self.wishes()
-        if self._started_here:
-            subscription = self.subscriptions[0][2].id
-            judge.check_start(messages, wishes, positions, lambda m: subscription in m.get("subs", ()))
+        subscription = self.subscriptions[0][2].id
+        if any(subscription in message.get("subs", ()) for message in messages):
+            judge.check_start(self._start, messages, subscription, self.wishes(), positions)
         else:
-            judge.check_timeline(self._start, messages, wishes, positions)
+            judge.check_timeline(self._start, messages, self.wishes(), positions)
 
     def _begin_interval(self, view: View) -> None:
         self._start = view
-        self._started_here = False
         self._calls.clear()
         self._users = {self.user: None}
         self._wished = {(name, params): None for name, params, _ in self.wishes()}
@@ -195,13 +194,13 @@ class Stage:
         self.pgconn.autocommit = True
         env = {**environment(capture, url), "PGOPTIONS": "-c lock_timeout=100ms"}
         self._processes = [Worker(env), Worker(env)]
-        self._writing: list[Future[Any]] = []
+        self.control = server.client()
         self.readers: list[Reader] = []
         self.positions: list[Position] = []
         self.loose = False  # some write since the last quiet moment was captured apart from its transaction
-        self.checked: set[Any] = set()
 
     def stop(self) -> None:
+        self.control.close()
         for process in self._processes:
             process.stop()
         self.pgconn.close()
@@ -244,10 +243,10 @@ class Stage:
     def _history(self, after: int) -> list[Position]:
         with self.pgconn.cursor() as cursor:
             cursor.execute(
-                "SELECT position, txn, state::text FROM library_history WHERE position > %s ORDER BY position",
+                "SELECT position, txn, truncated, state::text FROM library_history WHERE position > %s ORDER BY position",
                 [after],
             )
-            return [Position(number, txn, State(state)) for number, txn, state in cursor.fetchall()]
+            return [Position(*columns, State(state)) for *columns, state in cursor.fetchall()]
 
     # The moment of truth.
 
@@ -257,6 +256,7 @@ class Stage:
                 self.write(number, "commit")
         for reader in self.readers:
             reader.settle()
+        self._wait_for_methods()
         self.positions += self._history(self.positions[-1].number)
         now = self.positions[-1].state
         for reader in self.readers:
@@ -267,6 +267,19 @@ class Stage:
             self._check_oracle(wish, now)
         del self.positions[:-1]
         self.loose = False
+
+    def _wait_for_methods(self) -> None:
+        """Wait until nothing runs on behalf of clients that are gone."""
+        deadline = time.monotonic() + 10
+        while self.control.call("running") or self._transactions():
+            assert time.monotonic() < deadline, "a method does not end"
+
+    def _transactions(self) -> int:
+        with self.pgconn.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_xid IS NOT NULL"
+            )
+            return int(cursor.fetchone()[0])
 
     def _check_oracle(self, wish: Wish, state: State) -> None:
         """The oracle and a fresh run of the querysets must agree."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import transaction
@@ -150,6 +152,18 @@ class ByHand(Publication):
         self.ready()
 
 
+writing: list[None] = []
+
+
+@contextmanager
+def counted() -> Iterator[None]:
+    writing.append(None)
+    try:
+        yield
+    finally:
+        writing.pop()
+
+
 @method
 def login(call: Call, user_id: str | None) -> None:
     call.set_user_id(user_id)
@@ -158,19 +172,27 @@ def login(call: Call, user_id: str | None) -> None:
 @method
 def write(call: Call, *writes: list) -> Any:
     """Perform operations in one transaction; its id."""
-    operations.limit_lock_waits()
-    for operation in writes:
-        operations.perform(operation)
-    return operations.transaction_id()
+    with counted():
+        operations.limit_lock_waits()
+        for operation in writes:
+            operations.perform(operation)
+        return operations.transaction_id()
 
 
 @method(atomic=False)
 def write_loosely(call: Call, *writes: list) -> None:
     """Each operation in a transaction of its own."""
-    for operation in writes:
-        with transaction.atomic():
-            operations.limit_lock_waits()
-            operations.perform(operation)
+    with counted():
+        for operation in writes:
+            with transaction.atomic():
+                operations.limit_lock_waits()
+                operations.perform(operation)
+
+
+@method
+def running(call: Call) -> int:
+    """How many methods write at this moment, for clients that may be gone."""
+    return len(writing)
 
 
 API.register([Authors, Books, Teams, OwnBooks, TaggedBooks, Shelf])
@@ -178,4 +200,4 @@ API.register(
     [AllTeams, All, ByEmail, ByGoodAuthor, ByValue, Cheapest, Titles, Values, Own, OwnFirst, OwnedBooks]
 )
 API.register([Tagged, OnShelf, WithoutTag, WithTags, ValueOrTitle, Prolific, ByHand])
-API.register([login, write, write_loosely])
+API.register([login, write, write_loosely, running])

@@ -14,6 +14,7 @@ END $$;
 CREATE TABLE library_history (
     position bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     txn bigint NOT NULL,
+    truncated boolean NOT NULL,
     state json NOT NULL
 );
 
@@ -26,7 +27,8 @@ BEGIN
     END IF;
     PERFORM set_config('library.remembered', now_writing, true);
     PERFORM pg_advisory_xact_lock(4711);
-    INSERT INTO library_history (txn, state) SELECT now_writing::bigint, json_build_object(
+    INSERT INTO library_history (txn, truncated, state) SELECT now_writing::bigint,
+        EXISTS (SELECT FROM library_truncated t WHERE t.txn = now_writing::bigint), json_build_object(
         'author', (SELECT json_agg(r) FROM library_author r),
         'book', (SELECT json_agg(r) FROM library_book r),
         'team', (SELECT json_agg(r) FROM library_team r),
