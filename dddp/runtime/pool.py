@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gevent
+import psycopg2
 from django.db import connections, reset_queries
 from gevent.queue import SimpleQueue
 
@@ -69,6 +70,7 @@ class Pool:
 
     def _do(self, job: Callable[[], object]) -> None:
         self.busy += 1
+        _drop_dead_connections()
         try:
             job()
         except FAILURES:
@@ -76,6 +78,27 @@ class Pool:
         finally:
             self.busy -= 1
             _tidy_connections()
+
+
+def _drop_dead_connections() -> None:
+    """Close connections that the database has ended while they were idle, so that no job fails by them."""
+    for connection in connections.all(initialized_only=True):
+        if (
+            connection.vendor == "postgresql"
+            and connection.connection is not None
+            and _is_dead(connection.connection)
+        ):
+            connection.close()
+
+
+def _is_dead(pgconn: Any) -> bool:
+    """Whether the other end is gone, as far as this end has heard; asks nothing of the network."""
+    try:
+        pgconn.poll()  # finds the server's farewell, if there is one
+        pgconn.poll()  # finds that nothing follows it
+    except psycopg2.Error:
+        return True
+    return False
 
 
 def _tidy_connections() -> None:

@@ -248,6 +248,20 @@ def test_lost_connection_is_a_stated_error(project: Project, client: StrictClien
     assert client.call("add_book", "found") and titles(client) == {"found"}
 
 
+def test_methods_work_at_once_after_the_database_was_gone(project: Project, client: StrictClient) -> None:
+    """The pool's connections are dead; that is noticed before a method uses one, and costs no error."""
+    for number in range(12):
+        client.call("add_book", f"before {number}")
+    since = len(project.server.log)
+    project.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    project.server.wait_for_log("the change feed is back", since=since)
+    for number in range(12):
+        client.call("add_book", f"after {number}")
+
+
 # --- the write fence
 
 
