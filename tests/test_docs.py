@@ -15,12 +15,15 @@ import shutil
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from bookstore.models import Book
 from docutils import nodes
 from docutils.core import publish_doctree
 from playwright.sync_api import ConsoleMessage, Page, expect, sync_playwright
@@ -28,6 +31,7 @@ from playwright.sync_api import ConsoleMessage, Page, expect, sync_playwright
 import dddp.api
 from dddp import checks, conf
 from dddp.api.registry import Registry
+from dddp.orm.compiler import compile_predicate
 from dddp.server import cli
 from tests.acceptance.test_install import database
 from tests.acceptance.test_page import FLAGS
@@ -259,6 +263,17 @@ def test_the_readme_is_served(readme_server: DDDPServer) -> None:
         assert counts == [int(number) for number in promised]
         assert len(client.documents("bookstore.author")) == 1
         assert client.documents("bookstore.book")[book_id]["title"] == "Another title"
+
+
+def test_what_the_readme_says_does_not_work_yet_does_not(readme_server: DDDPServer) -> None:
+    """When one of these fails, README.rst, CHANGES.rst and docs/ have to say so."""
+    refused = urllib.request.Request(f"{readme_server.http}/sockjs/info")
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(refused)
+
+    assert compile_predicate(Book.objects.all().query) is not None
+    assert compile_predicate(Book.objects.filter(language="French").query) is None
+    assert "--workers" not in cli.parser().format_help()
 
 
 def javascript(word: str, server: DDDPServer) -> str:
