@@ -31,6 +31,9 @@ Containing: TypeAlias = Callable[[Column, Any], Iterable[SetSpec]]
 #: Keys that one way of being TRUE may take; columns beyond are left to the predicate.
 MAX_KEYS = 256
 
+#: Balances the treaps; seeded, so that a run can be repeated.
+_priorities = random.Random(1)
+
 
 class Anchored(Protocol):
     """What the index needs of a predicate."""
@@ -300,7 +303,7 @@ class _Node:
     def __init__(self, interval: Between) -> None:
         self.low, self.high = interval.ends
         self.reach = self.high
-        self.priority = random.random()
+        self.priority = _priorities.random()
         self.left: _Node | None = None
         self.right: _Node | None = None
         self.tokens: dict[Any, None] = {}

@@ -14,8 +14,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from functools import reduce
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from dddp.changes import Row, Table
 
@@ -142,9 +141,8 @@ class Between:
 
     def narrowed(self, other: Between) -> Between:
         """What is in both ranges; may be empty, low above high."""
-        low = max(self._low, other._low)
-        high = min(self._high, other._high)
-        return Between(*(end[1] if end[0] == 1 else None for end in (low, high)), low[2] > 1, high[2] < 1)
+        low, high = max(self._low, other._low), min(self._high, other._high)
+        return Between(low[1], high[1], low_open=low[2] > 1, high_open=high[2] < 1)
 
     @property
     def _low(self) -> tuple[int, Any, int]:
@@ -219,8 +217,8 @@ def _all_anchors(parts: Iterable[tuple[Anchor, ...]]) -> tuple[Anchor, ...]:
 class Always:
     """TRUE for every row."""
 
-    columns = frozenset[str]()
-    anchors = ANY_ROW
+    columns: ClassVar = frozenset[str]()
+    anchors: ClassVar = ANY_ROW
 
     def compile(self) -> Test:
         return lambda row, sets: True
@@ -233,8 +231,8 @@ class Always:
 class Never:
     """FALSE for every row."""
 
-    columns = frozenset[str]()
-    anchors: tuple[Anchor, ...] = ()
+    columns: ClassVar = frozenset[str]()
+    anchors: ClassVar[tuple[Anchor, ...]] = ()
 
     def compile(self) -> Test:
         return lambda row, sets: False
@@ -352,7 +350,7 @@ class CompareColumns:
     left: Column
     operator: str  #: one of COMPARISONS
     right: Column
-    anchors = ANY_ROW
+    anchors: ClassVar = ANY_ROW
 
     @property
     def columns(self) -> frozenset[str]:
@@ -464,7 +462,7 @@ class Not:
     """NOT; of NULL it is NULL. Built by ``negate``, which pushes it down to what has no opposite of its own."""
 
     part: Expression
-    anchors = ANY_ROW
+    anchors: ClassVar = ANY_ROW
 
     @property
     def columns(self) -> frozenset[str]:
@@ -548,41 +546,29 @@ def _folded(tests: tuple[Test, ...], *, decisive: bool) -> Test:
 
 def all_of(parts: Iterable[Expression]) -> Expression:
     """The conjunction, as simple as it goes."""
-    return reduce(_and, parts, ALWAYS)
+    kept: list[Expression] = []
+    for part in parts:
+        if part == NEVER:
+            return NEVER
+        if part != ALWAYS:
+            kept.extend(part.parts if isinstance(part, And) else (part,))
+    return And(tuple(kept)) if len(kept) > 1 else kept[0] if kept else ALWAYS
 
 
 def any_of(parts: Iterable[Expression]) -> Expression:
     """The disjunction, as simple as it goes."""
-    return reduce(_or, parts, NEVER)
+    kept: list[Expression] = []
+    for part in parts:
+        if part == ALWAYS:
+            return ALWAYS
+        if part != NEVER:
+            kept.extend(part.parts if isinstance(part, Or) else (part,))
+    return Or(tuple(kept)) if len(kept) > 1 else kept[0] if kept else NEVER
 
 
 def negate(part: Expression) -> Expression:
     """NOT, pushed inwards, so that what can be indexed stays visible."""
     return part.negated()
-
-
-def _and(one: Expression, other: Expression) -> Expression:
-    if NEVER in (one, other):
-        return NEVER
-    if one == ALWAYS:
-        return other
-    if other == ALWAYS:
-        return one
-    return And((*_parts(one, And), *_parts(other, And)))
-
-
-def _or(one: Expression, other: Expression) -> Expression:
-    if ALWAYS in (one, other):
-        return ALWAYS
-    if one == NEVER:
-        return other
-    if other == NEVER:
-        return one
-    return Or((*_parts(one, Or), *_parts(other, Or)))
-
-
-def _parts(expression: Expression, kind: type[And | Or]) -> tuple[Expression, ...]:
-    return expression.parts if isinstance(expression, kind) else (expression,)
 
 
 # -- A query's predicate
