@@ -9,7 +9,7 @@ import pytest
 
 from tests.client import StrictClient
 from tests.runtime.conftest import Project
-from tests.strict import Message, RemoteError
+from tests.strict import IllegalMessage, Message, RemoteError
 
 AUTOMATIC = ("everybody", "badges")
 
@@ -260,6 +260,26 @@ def test_subscription_that_stops_itself_during_a_login_stays_stopped(
         other.call("open", "stop in login 2")
     client.wait_done(call)
     client.ping()
+
+    assert client.documents("things") == {}
+
+
+@pytest.mark.xfail(strict=True, raises=IllegalMessage, reason="both runs of a subscription tell their end")
+def test_subscription_that_failed_for_the_new_user_and_stops_for_the_old_is_told_once(
+    project: Project,
+) -> None:
+    """The strict client raises on a second nosub."""
+    client = project.client()
+    subscription = client.subscribed("FailingForUser", "fail and stop")
+    client.subscribed("GatedForUser", "fail and stop 2")
+    call = client.invoke("log_in", "jane")
+    with project.client() as other:
+        other.call("arrival", "fail and stop 2")
+        client.wait(lambda view: subscription.ended)
+        other.call("open", "fail and stop")
+        other.call("wait", "fail and stop done")
+        other.call("open", "fail and stop 2")
+    client.wait_done(call)
 
     assert client.documents("things") == {}
 

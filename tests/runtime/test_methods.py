@@ -347,3 +347,32 @@ def test_every_updated_comes_once(project: Project) -> None:
             client.wait_done(call)
         client.ping()
         assert len(client.received("updated")) == 30
+
+
+def test_updated_comes_after_the_data_though_the_feed_is_cut(
+    project: Project, watching: StrictClient
+) -> None:
+    """Before, at and after the commit: what the gap has read stands for the token that may be lost."""
+    with project.client() as other:
+        for number in range(6):
+            gate = f"cut {number}"
+            call = watching.invoke("wait_then_add", gate, gate)
+            other.call("arrival", gate)
+            since = len(project.server.log)
+            if number % 2:
+                cut_the_feed(project)
+                project.server.wait_for_log("interrupted", since=since)
+                other.invoke("open", gate)
+            else:
+                other.invoke("open", gate)
+                cut_the_feed(project)
+            book = watching.wait_done(call)
+            assert str(book) in watching.documents("shop.book")
+            project.server.wait_for_log("the change feed is back", since=since)
+
+
+def cut_the_feed(project: Project) -> None:
+    project.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND application_name LIKE 'dddp %%' AND pid <> pg_backend_pid()",
+    )

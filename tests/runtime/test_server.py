@@ -94,6 +94,21 @@ def test_changes_during_a_large_first_batch_are_not_lost(project: Project) -> No
         )
 
 
+def test_client_that_does_not_read_is_disconnected_and_delays_nobody(templates: tuple[str, str]) -> None:
+    with serve(templates, OUTBOX_LIMIT=256 * 1024) as project, project.client() as other:
+        project.execute("INSERT INTO shop_book (title, price) SELECT 'x', n FROM generate_series(1, 8000) n")
+        other.subscribed("Records")
+        slow = project.connected()
+        slow.send('{"msg":"sub","id":"s","name":"Books"}')
+        for number in range(100):
+            project.execute("UPDATE shop_book SET title = %s", f"{number:0100}")
+            other.call("add_record", str(number))
+            if other.call("counts")["connections"] == 1:
+                break
+        assert other.call("counts")["connections"] == 1
+        assert other.call("counts")["default queries"] == 0
+
+
 # --- shutdown
 
 

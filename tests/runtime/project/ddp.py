@@ -295,6 +295,22 @@ class Me2(Publication):
         self.ready()
 
 
+class FailingForUser(Publication):
+    """Refuses every user; the subscription of nobody ends itself when its gate opens."""
+
+    def publish(self, gate: str) -> None:
+        if self.user_id is not None:
+            raise MeteorError("members-out", "No members")
+        self.added("things", "mine", {"a": 1})
+        self.ready()
+        gevent.spawn(self.leave, gate)
+
+    def leave(self, gate: str) -> None:
+        gates.wait_at(gate)
+        self.stop()
+        gates.open_gate(f"{gate} done")
+
+
 @publication("me", login_required=True)
 def me(self: Publication) -> Any:
     self.added("users", self.user_id, {"username": self.user.username})
