@@ -19,7 +19,7 @@ from dddp.changes import Key
 from dddp.livequery.document import Version
 from dddp.livequery.query import LiveQuery
 from dddp.livequery.spec import Fields
-from dddp.livequery.step import FirstMessages, Step, difference, restrict
+from dddp.livequery.step import FirstMessages, Step, difference, narrow
 
 __all__ = ["HandSource", "MergeBox", "Source"]
 
@@ -161,16 +161,16 @@ class MergeBox(Generic[B]):
         if not attached:
             self._live.pop(collection, None)
 
-    def apply(self, step: Step) -> list[bytes]:
-        """The messages that tell a step, for the collections of which this session has several sources."""
+    def apply(self, step: Step, queries: Iterable[LiveQuery]) -> list[bytes]:
+        """The messages that tell a step, for the collections of which this session has several sources.
+
+        Args:
+            queries: those of the step that have this box among their ``shared`` ones.
+        """
         changes: dict[str, dict[Key, dict[Source, tuple[Version | None, Version | None]]]] = {}
-        for query, transitions in step.transitions.items():
-            if self not in query.shared:
-                continue
+        for query in queries:
             of_collection = changes.setdefault(query.collection, {})
-            for key, (before, after) in transitions.items():
-                published = query.spec.fields
-                moved = (_narrow(before, published), _narrow(after, published))
+            for key, moved in step.published(query).items():
                 of_collection.setdefault(key, {})[query] = moved
         return [
             message
@@ -309,15 +309,9 @@ def _keys(source: Source, collection: str) -> Iterable[Key]:
 def _contribution(source: Source, key: Key, collection: str) -> Version | None:
     """What a source contributes to a document now."""
     if isinstance(source, LiveQuery):
-        return _narrow(source.shown(key), source.spec.fields)
+        return narrow(source.shown(key), source.spec.fields)
     fields = source.fields(collection, key)
     return None if fields is None else Version(0, fields)
-
-
-def _narrow(version: Version | None, published: frozenset[str] | None) -> Version | None:
-    if version is None or published is None:
-        return version
-    return Version(version.clock, restrict(version, published) or {})
 
 
 def _initial_order(contributions: Mapping[Source, Version]) -> Order:

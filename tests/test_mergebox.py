@@ -252,7 +252,7 @@ def test_document_moving_between_two_queries_is_only_changed() -> None:
     world.enter(second, Key("1"), step)
     world.leave(first, Key("1"), step)
 
-    assert box.apply(step) == []
+    assert box.apply(step, [first, second]) == []
 
 
 def test_withheld_query_never_shows_an_older_value_after_a_newer_one() -> None:
@@ -266,13 +266,13 @@ def test_withheld_query_never_shows_an_older_value_after_a_newer_one() -> None:
     waiting.stale[Key("1")] = old
     step = Step()
     world.update(Key("1"), step, current, a=9, b=2)
-    told = brief(box.apply(step))
+    told = brief(box.apply(step, [current]))
     settle = Step()
     del waiting.stale[Key("1")]
     settle.add(waiting, Key("1"), old, waiting.shown(Key("1")))
 
     assert told == ['changed{"a":9}']
-    assert box.apply(settle) == []
+    assert box.apply(settle, [waiting]) == []
 
 
 def test_swap_tells_the_difference_only() -> None:
@@ -297,7 +297,7 @@ def test_hand_source_over_a_live_document_owns_only_its_new_fields() -> None:
     assert brief(box.added(hand, "c", Key("1"), members(a=7, z=8))) == ['changed{"z":8}']
     step = Step()
     world.update(Key("1"), step, query, a=5, b=2)
-    assert brief(box.apply(step)) == ['changed{"a":5}']
+    assert brief(box.apply(step, [query])) == ['changed{"a":5}']
     assert brief(box.replace([query], [])) == ["changed{\"a\":7} cleared['b']"]
     assert brief(box.replace([hand], [])) == ["removed"]
     assert not box.queries()

@@ -15,7 +15,7 @@ from dddp.livequery.query import LiveQuery
 from dddp.livequery.spec import Fields
 from dddp.protocol import messages as ddp
 
-__all__ = ["FirstMessages", "Step", "Transition", "difference", "restrict"]
+__all__ = ["FirstMessages", "Step", "Transition", "difference", "narrow", "restrict"]
 
 Transition: TypeAlias = tuple[Version | None, Version | None]
 """(before, after) of one document in one query; None where the query does not contain it."""
@@ -34,11 +34,12 @@ class FirstMessages(list[bytes]):
 class Step:
     """Transitions of documents, by live query, in the order in which they are told."""
 
-    __slots__ = ("_encoded", "transitions")
+    __slots__ = ("_encoded", "_published", "transitions")
 
     def __init__(self) -> None:
         self.transitions: dict[LiveQuery, dict[Key, Transition]] = {}
         self._encoded: dict[tuple[object, ...], bytes | None] = {}
+        self._published: dict[LiveQuery, Mapping[Key, Transition]] = {}
 
     def __bool__(self) -> bool:
         return bool(self.transitions)
@@ -48,6 +49,16 @@ class Step:
         if before is not after:
             query.first_messages = None
             self.transitions.setdefault(query, {})[key] = (before, after)
+
+    def published(self, query: LiveQuery) -> Mapping[Key, Transition]:
+        """The transitions of a query that has some, of the fields that it publishes; made once for all sessions."""
+        if query not in self._published:
+            fields = query.spec.fields
+            moved = self.transitions[query].items()
+            self._published[query] = {
+                key: (narrow(before, fields), narrow(after, fields)) for key, (before, after) in moved
+            }
+        return self._published[query]
 
     def messages(self, query: LiveQuery) -> list[bytes]:
         """The messages for a session whose only source of the collection is this query."""
@@ -74,6 +85,13 @@ def restrict(version: Version | None, published: frozenset[str] | None) -> Field
     if published is None:
         return version.fields
     return {name: member for name, member in version.fields.items() if name in published}
+
+
+def narrow(version: Version | None, published: frozenset[str] | None) -> Version | None:
+    """The version with its published fields only."""
+    if version is None or published is None:
+        return version
+    return Version(version.clock, restrict(version, published) or {})
 
 
 def difference(

@@ -276,16 +276,17 @@ def _nothing() -> None:
 
 def deliver(step: Step) -> None:
     """Send a step to every session of its queries: shared frames where they fit, else what the session's box says."""
-    boxes: dict[MergeBox[Batch], None] = {}
+    boxes: dict[MergeBox[Batch], list[LiveQuery]] = {}
     for query in step.transitions:
         messages = step.messages(query) if query.alone else None
         if messages:
             batch = Batch(messages)
             for send in query.alone.values():
                 send(batch)
-        boxes.update(query.shared)
-    for box in boxes:
-        messages = box.apply(step)
+        for box in query.shared:
+            boxes.setdefault(box, []).append(query)
+    for box, queries in boxes.items():
+        messages = box.apply(step, queries)
         if messages:
             box.send(Batch(messages))
 
