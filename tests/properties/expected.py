@@ -205,5 +205,9 @@ PUBLICATIONS: dict[str, Callable[..., Documents]] = {
         state, lambda row: row["value"] == value or row["title"] == title
     ),
     "Prolific": _prolific,
+    "Gated": lambda state, user, gate, least: _books(state, lambda row: row["value"] >= least),
+    "GatedShelf": lambda state, user, gate, least: _documents(
+        "shelf", state, (row for row in state.book.values() if row["value"] >= least)
+    ),
     "ByHand": _by_hand,
 }

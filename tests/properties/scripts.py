@@ -133,7 +133,8 @@ def play(script: list[Step], stage: Stage) -> None:
         AssertionError: a promise was broken.
     """
     stage.reset()
-    stage.readers += [Reader(stage.server, stage.positions) for _ in range(CLIENTS)]
+    for _ in range(CLIENTS):
+        stage.reader()
     for verb, *arguments in script:
         VERBS[verb](stage, *arguments)
     stage.quiet()

@@ -35,9 +35,8 @@ USERS = ("ann", "ben", "cem")
 class Reader:
     """A client and what it wants. Outlives its connections: after ``drop`` it comes back and wants the same."""
 
-    def __init__(self, server: DDDPServer, positions: list[Position]) -> None:
+    def __init__(self, server: DDDPServer) -> None:
         self._server = server
-        self._positions = positions
         self.user: str | None = None
         self.subscriptions: list[tuple[str, tuple[Any, ...], Subscription]] = []
         self._calls: list[tuple[Invocation, list[Wish]]] = []
@@ -137,11 +136,12 @@ class Reader:
                 + f"\nthe last messages were\n{self.client.tail(30)}"
             ) from None
 
-    def judge(self, positions: Sequence[Position], *, strict: bool) -> None:
+    def judge(self, positions: Sequence[Position], *, strict: bool, whole: bool) -> None:
         """Judge what has come since the last quiet moment.
 
         Args:
             strict: False where some write was captured in another transaction than its own.
+            whole: False where the feed was interrupted.
         """
         with self.client._changed:
             entries = self.client.log[self._judged :]
@@ -153,7 +153,8 @@ class Reader:
             wished = [(name, params, user) for name, params in self._wished for user in self._users]
             judge.check_leaks(messages, wished, positions)
             self._check_own_writes(positions)
-            self._check_timeline(messages, positions)
+            if whole:
+                self._check_timeline(messages, positions)
         self._begin_interval(end)
 
     def _check_own_writes(self, positions: Sequence[Position]) -> None:
@@ -190,14 +191,17 @@ class Stage:
     def __init__(self, capture: str, url: str, server: DDDPServer) -> None:
         self.capture = capture
         self.server = server
-        self.pgconn = psycopg2.connect(url)
+        self.pgconn = psycopg2.connect(url, application_name="library test")
         self.pgconn.autocommit = True
-        env = {**environment(capture, url), "PGOPTIONS": "-c lock_timeout=100ms"}
+        writers = {"PGAPPNAME": "library writer", "PGOPTIONS": "-c lock_timeout=100ms"}
+        env = {**environment(capture, url), **writers}
         self._processes = [Worker(env), Worker(env)]
         self.control = server.client()
         self.readers: list[Reader] = []
         self.positions: list[Position] = []
-        self.loose = False  # some write since the last quiet moment was captured apart from its transaction
+        # Since the last quiet moment:
+        self.loose = False  #: some write was captured apart from its transaction
+        self.interrupted = False  #: the feed was; clients catch up over several transactions at once
 
     def stop(self) -> None:
         self.control.close()
@@ -208,8 +212,7 @@ class Stage:
     # An example's beginning and end.
 
     def reset(self) -> None:
-        self.watcher = Reader(self.server, self.positions)
-        self.readers = [self.watcher]
+        self.watcher = self.reader()
         self.watcher.subscribe("All")
         self.write(0, "reset")
         self.positions = self._history(0)[-1:]
@@ -230,7 +233,12 @@ class Stage:
             with contextlib.suppress(Exception):
                 reader.client._hang_up()
         self.readers = []
-        self.loose = False
+        self.loose = self.interrupted = False
+
+    def reader(self) -> Reader:
+        """One more client."""
+        self.readers.append(Reader(self.server))
+        return self.readers[-1]
 
     # Writers: 0 and 1 share a process, 2 is in another.
 
@@ -243,7 +251,8 @@ class Stage:
     def _history(self, after: int) -> list[Position]:
         with self.pgconn.cursor() as cursor:
             cursor.execute(
-                "SELECT position, txn, truncated, state::text FROM library_history WHERE position > %s ORDER BY position",
+                "SELECT position, txn, truncated, state::text FROM library_history WHERE position > %s"
+                " ORDER BY position",
                 [after],
             )
             return [Position(*columns, State(state)) for *columns, state in cursor.fetchall()]
@@ -262,11 +271,11 @@ class Stage:
         for reader in self.readers:
             reader.converge(now)
         for reader in self.readers:
-            reader.judge(self.positions, strict=not self.loose)
+            reader.judge(self.positions, strict=not self.loose, whole=not self.interrupted)
         for wish in dict.fromkeys(wish for reader in self.readers for wish in reader.wishes()):
             self._check_oracle(wish, now)
         del self.positions[:-1]
-        self.loose = False
+        self.loose = self.interrupted = False
 
     def _wait_for_methods(self) -> None:
         """Wait until nothing runs on behalf of clients that are gone."""

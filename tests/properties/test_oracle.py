@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
 
-import pytest
 from hypothesis import HealthCheck, given, note, seed, settings
 
 from tests.properties.scripts import Step, play, scripts
-from tests.properties.stage import Stage, stage
+from tests.properties.stage import Stage
 
 EXAMPLES = int(os.environ.get("DDDP_ORACLE_EXAMPLES", "200"))
 SEED = int(os.environ.get("DDDP_ORACLE_SEED", random.randrange(2**32)))
@@ -26,12 +24,6 @@ oracle_settings = settings(
     suppress_health_check=list(HealthCheck),
     print_blob=False,
 )
-
-
-@pytest.fixture(scope="module", params=["signals", "triggers"])
-def library(request: pytest.FixtureRequest) -> Iterator[Stage]:
-    with stage(request.param) as opened:
-        yield opened
 
 
 def test_every_promise_is_kept(library: Stage) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, QuerySet
+from django.db.models import BooleanField, Count, Func, QuerySet, Value
 
 from dddp.api import API, Call, Collection, Publication, method
 from tests.properties.library import models, operations
@@ -143,6 +143,23 @@ class Prolific(Publication):
         return Author.annotate(count=Count("books")).filter(count__gte=least)
 
 
+class Gate(Func):
+    """False, as soon as nobody holds the advisory lock of this number: where a test stops a read."""
+
+    template = "(pg_advisory_xact_lock_shared(%(expressions)s) IS NULL)"
+    output_field = BooleanField()
+
+
+class Gated(Publication):
+    def get_queries(self, gate: int, least: int) -> Any:
+        return Book.annotate(gate=Gate(Value(gate))).filter(value__gte=least, gate=False), BOOKS
+
+
+class GatedShelf(Publication):
+    def get_queries(self, gate: int, least: int) -> Any:
+        return Book.annotate(gate=Gate(Value(gate))).filter(value__gte=least, gate=False), "shelf"
+
+
 class ByHand(Publication):
     """Documents of the ordinary collection, some of which a live query may have too."""
 
@@ -199,5 +216,5 @@ API.register([Authors, Books, Teams, OwnBooks, TaggedBooks, Shelf])
 API.register(
     [AllTeams, All, ByEmail, ByGoodAuthor, ByValue, Cheapest, Titles, Values, Own, OwnFirst, OwnedBooks]
 )
-API.register([Tagged, OnShelf, WithoutTag, WithTags, ValueOrTitle, Prolific, ByHand])
+API.register([Tagged, OnShelf, WithoutTag, WithTags, ValueOrTitle, Prolific, Gated, GatedShelf, ByHand])
 API.register([login, write, write_loosely, running])
