@@ -148,7 +148,9 @@ class Run:
         if not self.active:
             return
         if error is not None:
-            self.error(error)
+            # Its traceback has been logged once, for all who subscribed to the query.
+            logger.warning("! publication %s: %s", self.subscription.publication.wire_name(), error)
+            self._fail(error)
         elif query in self._unsettled:
             del self._unsettled[query]
             if self.shown:
@@ -235,8 +237,11 @@ class Run:
             if is_internal(exception):
                 name = self.subscription.publication.wire_name()
                 logger.error("! publication %s failed", name, exc_info=exception)
-            self.failure = sanitise(exception)
-            self.connection.end(self)
+            self._fail(exception)
+
+    def _fail(self, exception: BaseException) -> None:
+        self.failure = sanitise(exception)
+        self.connection.end(self)
 
     def stop(self) -> None:
         """End without an error."""
