@@ -209,6 +209,13 @@ class LiveDatabase:
     def _run_read(self, due: Read) -> None:
         """Run one read; in a greenlet of the read pool."""
         try:
+            self._read(due)
+        finally:
+            self._free += 1
+        self._start_reads()
+
+    def _read(self, due: Read) -> None:
+        try:
             result = read(
                 self.alias,
                 due.specs,
@@ -224,14 +231,12 @@ class LiveDatabase:
             self._abandon(due, error)
         else:
             self._perform(self.router.rows_read(due, result.rows))
-        self._free += 1
-        self._start_reads()
 
     def _snapshot_taken(self, due: Read, snapshot: Snapshot) -> None:
         self._perform(self.router.snapshot_taken(due, snapshot))
 
     def _read_failed(self, due: Read, error: ReadFailed) -> None:
-        if _blames_database(error.cause):
+        if error.spec is None or _blames_database(error.cause):
             logger.warning("! %s; it is read again", error)
             gevent.sleep(random.uniform(*RETRY))
             self._perform(self.router.read_failed(due, None, error))
@@ -243,7 +248,8 @@ class LiveDatabase:
         """Close every query of a read that failed for a reason that blames none of them."""
         failure = QueryFailed(f"{type(error).__name__}: {error}")
         for query in due.queries:
-            self._perform(self.router.fail(query, failure))
+            if query.reading is due:
+                self._perform(self.router.fail(query, failure))
         self._perform(self.router.read_failed(due, None, failure))
 
     # --- effects
