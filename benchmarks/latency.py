@@ -6,9 +6,11 @@ any capture, both in this run. Run it as ``python -m benchmarks.latency [rounds]
 
 from __future__ import annotations
 
+import os
 import select
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 import psycopg2
 from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
@@ -56,11 +58,20 @@ def methods(system: System, ours: Clients, rounds: int) -> None:
             call(client, "annotate", 1, f"called {number}")
             called.append((ours.receive_frames(3)[-1] - began) * 1e3)
             time.sleep(PAUSE)
-            bare.append(round_trip(system, listener, number) * 1e3)
+            with server_core():  # as far from PostgreSQL as the server is
+                bare.append(round_trip(system, listener, number) * 1e3)
             time.sleep(PAUSE)
     ratio = median(called) / median(bare)
     print(f"method call until updated: p50 {median(called):.2f} ms")
     print(f"  a bare transaction and its NOTIFY: p50 {median(bare):.2f} ms: {ratio:.2f} times (target: 2)")
+
+
+@contextmanager
+def server_core() -> Iterator[None]:
+    """Be on the server's core for a while."""
+    harness.pin(os.getpid(), harness.SERVER_CORE)
+    yield
+    harness.pin(os.getpid(), harness.OTHER_CORE)
 
 
 def round_trip(system: System, listener: psycopg2.extensions.connection, number: int) -> float:
