@@ -31,7 +31,12 @@ def since_call(client: StrictClient, name: str, *params: Any) -> list[Message]:
     client.call(name, *params)
     client.ping()
     messages = [message for message in client.received()[before:] if message["msg"] != "pong"]
-    return [message for message in messages if message.get("collection") not in AUTOMATIC]
+    return [message for message in messages if not comes_unasked(message)]
+
+
+def comes_unasked(message: Message) -> bool:
+    """Whether it is of an automatic publication; one that refuses the user says nosub without an id."""
+    return message.get("collection") in AUTOMATIC or (message["msg"] == "nosub" and "id" not in message)
 
 
 def kinds(messages: list[Message]) -> list[str]:
