@@ -12,7 +12,7 @@ range or a live set that a column must then be in.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
@@ -378,10 +378,10 @@ class MatchesText(_OfColumn):
     text: str
 
     def compile(self) -> Test:
-        name, matches, text = self.column.name, TEXT_TESTS[self.how], self.text
+        read, matches, text = self.column.reader(), TEXT_TESTS[self.how], self.text
 
         def test(row: Row, sets: Sets) -> bool | None:
-            value = row[name]
+            value = read(row)
             return None if value is None else matches(value, text)
 
         return test
@@ -402,7 +402,7 @@ class Elements(_OfColumn):
 
         def test(row: Row, sets: Sets) -> bool | None:
             value = row[name]
-            return None if value is None else judge(value)
+            return None if value is None else judge(list(_flat(value)))
 
         return test
 
@@ -414,6 +414,15 @@ class Elements(_OfColumn):
 
     def _has_one(self, elements: Collection[Any]) -> bool:
         return not self.values.isdisjoint(elements)
+
+
+def _flat(elements: Iterable[Any]) -> Iterator[Any]:
+    """An array's elements, whatever its dimensions: PostgreSQL does not fix them."""
+    for element in elements:
+        if isinstance(element, list):
+            yield from _flat(element)
+        else:
+            yield element
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ class QuerySpec:
     reads: frozenset[Table]  #: every table whose changes may change the result, ``shape.table`` included
     fields: frozenset[str] | None = None  #: the published fields; None publishes all
     predicate: Predicate | None = None  #: None: kept by running it again
+    reason: str | None = None  #: why there is no predicate
     source: Any = field(default=None, repr=False)  #: what the reader runs (a queryset); opaque here
 
     def __eq__(self, other: object) -> bool:

@@ -18,7 +18,7 @@ from django.db.models.sql.datastructures import Join
 from dddp.changes import Table
 from dddp.errors import QueryRefused
 from dddp.livequery.spec import Predicate, QuerySpec
-from dddp.orm.compiler import compile_predicate, nothing
+from dddp.orm.compiler import NotCompilable, compile_predicate, nothing
 from dddp.orm.documents import ModelShape
 from dddp.orm.tables import compiled_sql, refuse_opaque, table_of, tables_in
 
@@ -50,12 +50,14 @@ def specify(
     reads = tables_in(sql) | shape.reads | {shape.table}
     _refuse_uncaptured(reads - captured, shape)
     fields = _published_fields(queryset.query, shape)
+    predicate = _predicate(sql, query, shape, alias)
     return QuerySpec(
         identity=(alias, shape.name, _as_sent(sql, params, alias), fields),
         shape=shape,
         reads=reads,
         fields=fields,
-        predicate=_predicate(sql, query, shape),
+        predicate=None if isinstance(predicate, NotCompilable) else predicate,
+        reason=predicate.reason if isinstance(predicate, NotCompilable) else None,
         source=source,
     )
 
@@ -202,7 +204,9 @@ def _as_sent(sql: str, params: tuple[Any, ...], database: str) -> bytes:
     return sent
 
 
-def _predicate(sql: str, query: Query, shape: ModelShape) -> Predicate | None:
+def _predicate(sql: str, query: Query, shape: ModelShape, database: str) -> Predicate | NotCompilable:
     if not sql:
         return nothing
-    return compile_predicate(query) if shape.is_row_backed else None
+    if not shape.is_row_backed:
+        return NotCompilable(f"documents of collection {shape.name} are made of more than one row")
+    return compile_predicate(query, shape, database)

@@ -1,0 +1,174 @@
+"""The matcher against its oracle: for every row and queryset the predicate says what PostgreSQL says, or there is none.
+
+Rows come as the feed brings them: text, decoded. ``MATCHER_PAIRS`` (pairs of a row and a queryset; 100,000) makes the
+run longer, ``MATCHER_SEED`` repeats one.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import warnings
+from collections import Counter
+
+import pytest
+from django.core.exceptions import FieldError, ValidationError
+from django.db import DatabaseError, connection, models, transaction
+
+from dddp.changes import Change, Key, Kind, Row
+from dddp.errors import QueryRefused
+from dddp.livequery.index import Index
+from dddp.livequery.spec import QuerySpec
+from dddp.orm.documents import ModelShape
+from dddp.orm.queries import specify
+from dddp.orm.rows import RowType, ValueUndecodable
+from dddp.orm.tables import table_of
+from tests.orm.matcher.conftest import REPORT
+from tests.orm.matcher.generator import Generator
+from tests.orm.models import Everything, Review, Work, Writer
+from tests.orm.test_rows import FEED
+
+PAIRS = int(os.environ.get("MATCHER_PAIRS", "100000"))
+SEED = int(os.environ.get("MATCHER_SEED", random.SystemRandom().randrange(10**6)))
+ROWS = 100
+SHAPE = ModelShape("everything", Everything)
+CAPTURED = frozenset(map(table_of, (Everything, Review, Work, Writer)))
+
+#: What a generated queryset may be: one that Django or PostgreSQL does not take.
+NOT_A_QUERY = (
+    FieldError,
+    ValidationError,
+    ValueError,
+    TypeError,
+    OverflowError,
+    NotImplementedError,
+    DatabaseError,
+)
+
+#: Lookups that must compile whatever their constants, but for a few that no row has.
+EASY = {
+    f"{name} {lookup}": share
+    for share, names, lookups in [
+        (0.0, "small integer big positive boolean uuid", "exact gt gte lt lte in range isnull"),
+        (0.0, "char text slug email image_name file", "exact in contains startswith endswith isnull"),
+        (0.0, "foreign by_email single", "exact in isnull"),
+        (0.1, "decimal real binary", "exact gt gte lt lte in range isnull"),
+        (0.5, "date moment", "exact gt gte lt lte isnull year"),
+        (0.0, "integers words flags uuids", "contains contained_by overlap len len__gt isnull"),
+        (0.0, "address", "exact in isnull"),
+    ]
+    for name in names.split()
+    for lookup in lookups.split()
+}
+
+
+@pytest.mark.django_db
+def test_matcher() -> None:
+    """No pair differs; the report says how often there was no predicate."""
+    generator = Generator(SEED)
+    generator.create_rows(ROWS)
+    rows = feed_rows()
+    seen, refused, reasons = Counter[str](), Counter[str](), Counter[str]()
+    compiled: list[tuple[QuerySpec, set[int]]] = []
+    pairs = queries = 0
+    while pairs < PAIRS:
+        leaf = generator.leaf()
+        single = generator.random.random() < 0.5
+        found = judged(generator, leaf[1] if single else None)
+        if found is None:
+            continue
+        spec, expected = found
+        queries += 1
+        if single:
+            seen[leaf[0]] += 1
+        if spec.predicate is None:
+            refused[leaf[0]] += single
+            reasons[str(spec.reason)] += 1
+            continue
+        assert {key for key, row in rows.items() if spec.predicate(row)} == expected, explain(
+            spec, rows, expected
+        )
+        pairs += len(rows)
+        compiled.append((spec, expected))
+    check_index(compiled[-2000:], rows)
+    report(pairs, queries, len(compiled), seen, refused, reasons)
+    assert_easy(seen, refused)
+
+
+def judged(generator: Generator, leaf: models.Q | None) -> tuple[QuerySpec, set[int]] | None:
+    """A queryset's spec and the keys PostgreSQL finds; None when it is not a query."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # naive datetimes
+        try:
+            with transaction.atomic():
+                queryset = generator.queryset(lambda: leaf or generator.condition())
+                spec = specify(queryset, SHAPE, captured=CAPTURED)
+                return spec, set(queryset.values_list("pk", flat=True))
+        except (*NOT_A_QUERY, QueryRefused):
+            return None
+
+
+def feed_rows() -> dict[int, Row]:
+    """Every row by its key, as the feed brings it."""
+    columns = [field.column for field in Everything._meta.local_concrete_fields]
+    texts = ", ".join(f'"{column}"::text' for column in columns)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"{FEED} SELECT {texts} FROM app_everything")
+        fetched = [dict(zip(columns, values, strict=True)) for values in cursor.fetchall()]
+        transaction.set_rollback(True)
+    row_type = RowType(Everything, columns)
+    rows: dict[int, Row] = {}
+    for row in fetched:
+        try:
+            change = row_type.decode(Change(SHAPE.table, Key(row["id"]), Kind.ROW, row))
+        except ValueUndecodable:
+            Everything.objects.filter(pk=row["id"]).delete()  # such a row is read again, not matched
+        else:
+            assert change.row is not None
+            rows[int(row["id"])] = change.row
+    return rows
+
+
+def explain(spec: QuerySpec, rows: dict[int, Row], expected: set[int]) -> str:
+    wrong = next(key for key, row in rows.items() if spec.predicate(row) != (key in expected))
+    assert spec.predicate is not None
+    names = spec.predicate.columns
+    values = {name: rows[wrong][name] for name in names}
+    return (
+        f"MATCHER_SEED={SEED} MATCHER_PAIRS={PAIRS}: PostgreSQL says {wrong in expected} of row {wrong}, {values}, for "
+        f"{spec.source.query} as {spec.predicate!r}"
+    )
+
+
+def check_index(compiled: list[tuple[QuerySpec, set[int]]], rows: dict[int, Row]) -> None:
+    """The index finds every query for each of its rows."""
+    index: Index[int] = Index()
+    for number, (spec, _) in enumerate(compiled):
+        index.add(number, spec.predicate)
+    for key, row in rows.items():
+        found = set(index.candidates(row))
+        assert {number for number, (_, keys) in enumerate(compiled) if key in keys} <= found
+
+
+def report(
+    pairs: int, queries: int, compiled: int, seen: Counter[str], refused: Counter[str], reasons: Counter[str]
+) -> None:
+    REPORT.append(
+        f"matcher: seed {SEED}, {pairs} pairs equal, {queries} querysets, {queries - compiled} without a predicate"
+    )
+    REPORT.append("matcher: share of single lookups without a predicate, where there was any:")
+    by_lookup: dict[str, list[str]] = {}
+    for leaf, count in sorted(refused.items()):
+        if count:
+            name, lookup = leaf.split(" ", 1)
+            by_lookup.setdefault(lookup, []).append(f"{name} {100 * count // seen[leaf]}%")
+    REPORT.extend(f"  {lookup:14} {', '.join(names)}" for lookup, names in sorted(by_lookup.items()))
+    REPORT.append("matcher: the commonest reasons:")
+    REPORT.extend(f"  {count:6} {reason[:120]}" for reason, count in reasons.most_common(12))
+
+
+def assert_easy(seen: Counter[str], refused: Counter[str]) -> None:
+    """A lookup that is easy and has no predicate is a defect."""
+    for leaf, share in EASY.items():
+        if seen[leaf] >= 10:
+            assert refused[leaf] <= share * seen[leaf], f"{leaf}: {refused[leaf]} of {seen[leaf]} refused"
