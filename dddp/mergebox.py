@@ -161,6 +161,16 @@ class MergeBox(Generic[B]):
         if not attached:
             self._live.pop(collection, None)
 
+    def view(self, queries: Iterable[LiveQuery]) -> tuple[LiveQuery, ...] | None:
+        """What decides how a step of some attached queries is told: boxes with equal views tell it alike.
+
+        None where documents published by hand have a say: no other box tells it so.
+        """
+        collections = dict.fromkeys(query.collection for query in queries)
+        if not self._hand.keys().isdisjoint(collections):
+            return None
+        return tuple(query for name in collections for query in self._live[name])
+
     def apply(self, step: Step, queries: Iterable[LiveQuery]) -> list[bytes]:
         """The messages that tell a step, for the collections of which this session has several sources.
 

@@ -255,6 +255,29 @@ def test_document_moving_between_two_queries_is_only_changed() -> None:
     assert box.apply(step, [first, second]) == []
 
 
+def test_boxes_with_equal_live_sources_have_equal_views() -> None:
+    """So that what a step means to one of them may be sent to the other."""
+    world = World()
+    first, second = world.query("q", "1"), world.query("r", "1")
+    boxes: list[MergeBox[object]] = [MergeBox(lambda batch: None) for _ in range(3)]
+    for box in boxes[:2]:
+        box.replace([], [first, second])
+    boxes[2].replace([], [second])
+
+    views = [box.view([second]) for box in boxes]
+    assert views == [(first, second), (first, second), (second,)]
+
+
+def test_box_with_documents_by_hand_shares_its_view_with_none() -> None:
+    world = World()
+    query = world.query("q", "1")
+    box: MergeBox[object] = MergeBox(lambda batch: None)
+    box.replace([], [query])
+    box.added(HandSource(), "c", Key("1"), members(z=8))
+
+    assert box.view([query]) is None
+
+
 def test_withheld_query_never_shows_an_older_value_after_a_newer_one() -> None:
     """A query that waits for a read still shows the old version; the union shows the newest."""
     world = World()

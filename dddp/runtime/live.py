@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import gevent
 import psycopg2
@@ -291,10 +291,21 @@ def deliver(step: Step) -> None:
                 send(batch)
         for box in query.shared:
             boxes.setdefault(box, []).append(query)
+    _deliver_merged(step, boxes)
+
+
+def _deliver_merged(step: Step, boxes: Mapping[MergeBox[Batch], list[LiveQuery]]) -> None:
+    """Send a step to sessions that have several sources of a collection; equal views share their frames."""
+    batches: dict[tuple[LiveQuery, ...], Batch] = {}
     for box, queries in boxes.items():
-        messages = box.apply(step, queries)
-        if messages:
-            box.send(Batch(messages))
+        view = box.view(queries)
+        batch = batches.get(view) if view is not None else None
+        if batch is None:
+            batch = Batch(box.apply(step, queries))
+            if view is not None:
+                batches[view] = batch
+        if batch.messages:
+            box.send(batch)
 
 
 def _blames_database(error: BaseException) -> bool:
