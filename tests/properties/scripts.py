@@ -87,6 +87,8 @@ publication = st.one_of(
     st.tuples(st.just("WithTags"), st.just("tag 1"), st.just("tag 2")),
     st.tuples(st.just("ValueOrTitle"), value, st.just("title 1")),
     st.tuples(st.just("Prolific"), st.integers(1, 2)),
+    st.tuples(st.just("Gated"), st.integers(1, 2), value),
+    st.tuples(st.just("GatedShelf"), st.integers(1, 2), value),
     st.tuples(st.just("ByHand"), st.just("a note"), book, book).map(lambda p: p[:3] if p[2] == p[3] else p),
 )
 client = st.integers(0, CLIENTS - 1)
@@ -98,7 +100,7 @@ def scripts(capture: str) -> st.SearchStrategy[list[Step]]:
     """Scripts of writes that this way of capturing sees."""
     operation = by_triggers if capture == "triggers" else by_signals
     some = st.lists(operation, min_size=1, max_size=3)
-    transact = st.tuples(st.just("transact"), writer, some)
+    transact = st.tuples(st.just("transact"), writer, some, st.booleans())
     subscribe = st.tuples(st.just("subscribe"), client, publication, st.booleans())
     return st.lists(
         st.one_of(
@@ -109,6 +111,7 @@ def scripts(capture: str) -> st.SearchStrategy[list[Step]]:
             st.tuples(st.just("unsubscribe"), client, st.integers(0, 5)),
             st.tuples(st.just("login"), client, login, st.booleans()),
             st.tuples(st.just("drop"), client),
+            st.tuples(st.sampled_from(["close", "open"]), st.integers(1, 2)),
             st.tuples(st.just("call"), client, st.just("write"), some, st.booleans()),
             st.tuples(st.just("call"), client, st.just("write_loosely"), some, st.booleans()),
             st.tuples(st.just("begin"), writer),
@@ -118,8 +121,8 @@ def scripts(capture: str) -> st.SearchStrategy[list[Step]]:
             st.tuples(st.just("burst"), st.lists(st.tuples(writer, some), min_size=2, max_size=5)),
             st.just(("quiet",)),
         ),
-        min_size=8,
-        max_size=24,
+        min_size=12,
+        max_size=32,
     )
 
 
@@ -151,6 +154,12 @@ def _write(stage: Stage, number: int, do: str, *arguments: Any) -> None:
         stage.write(number, do, *arguments)
 
 
+def _transact(stage: Stage, number: int, writes: list[Any], wait: bool) -> None:
+    job = stage.submit(number, "transact", *writes)
+    if wait:
+        job.exception(20)
+
+
 def _burst(stage: Stage, transactions: list[tuple[int, list[Any]]]) -> None:
     jobs = [stage.submit(number, "transact", *writes) for number, writes in transactions]
     for job in jobs:
@@ -171,12 +180,14 @@ VERBS = {
     "call": lambda stage, c, method, writes, wait: _reader(stage, c).call(method, writes, wait=wait),
     "begin": lambda stage, w: _write(stage, w, "begin"),
     "write": lambda stage, w, writes: _write(stage, w, "transact", *writes),
-    "transact": lambda stage, w, writes: _write(stage, w, "transact", *writes),
+    "transact": _transact,
     "release": lambda stage, w: _write(stage, w, "release"),
     "undo": lambda stage, w: _write(stage, w, "undo"),
     "commit": lambda stage, w: _write(stage, w, "commit"),
     "rollback": lambda stage, w: _write(stage, w, "rollback"),
     "loosely": _loosely,
     "burst": _burst,
+    "close": lambda stage, gate: stage.close(gate),
+    "open": lambda stage, gate: stage.open(gate),
     "quiet": lambda stage: stage.quiet(),
 }

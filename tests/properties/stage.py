@@ -25,7 +25,7 @@ __all__ = ["Reader", "Stage", "stage"]
 
 SETTINGS = "tests.properties.settings"
 CONVERGENCE_LIMIT = 8.0  # seconds
-PATIENCE = 0.5  # seconds for an answer in the middle of a script
+PATIENCE = 0.2  # seconds for an answer in the middle of a script
 ROW_BY_ROW = {"All", "AllTeams"}
 """Publications of queries without a filter: they follow each transaction, whole, without a read."""
 
@@ -199,6 +199,7 @@ class Stage:
         self.control = server.client()
         self.readers: list[Reader] = []
         self.positions: list[Position] = []
+        self._closed: set[int] = set()
         # Since the last quiet moment:
         self.loose = False  #: some write was captured apart from its transaction
         self.interrupted = False  #: the feed was; clients catch up over several transactions at once
@@ -216,9 +217,7 @@ class Stage:
         self.watcher.subscribe("All")
         self.write(0, "reset")
         self.positions = self._history(0)[-1:]
-        self.pgconn.cursor().execute(
-            "DELETE FROM library_history WHERE position < %s", [self.positions[0].number]
-        )
+        self._execute("DELETE FROM library_history WHERE position < %s", self.positions[0].number)
         self.watcher.settle()
         self.watcher.converge(self.positions[-1].state)
         self.watcher._begin_interval(judge.copied(self.watcher.client.collections()))
@@ -226,6 +225,8 @@ class Stage:
 
     def clear(self) -> None:
         """End what an example has left open, however it ended."""
+        for gate in list(self._closed):
+            self.open(gate)
         for number in range(3):
             with contextlib.suppress(Refused):
                 self.write(number, "rollback")
@@ -239,6 +240,22 @@ class Stage:
         """One more client."""
         self.readers.append(Reader(self.server))
         return self.readers[-1]
+
+    # Gates: a read of a publication with a closed one has its snapshot, and waits.
+
+    def close(self, gate: int) -> None:
+        if gate not in self._closed:
+            self._closed.add(gate)
+            self._execute("SELECT pg_advisory_lock(%s)", gate)
+
+    def open(self, gate: int) -> None:
+        if gate in self._closed:
+            self._closed.remove(gate)
+            self._execute("SELECT pg_advisory_unlock(%s)", gate)
+
+    def _execute(self, statement: str, *parameters: Any) -> None:
+        with self.pgconn.cursor() as cursor:
+            cursor.execute(statement, parameters)
 
     # Writers: 0 and 1 share a process, 2 is in another.
 
@@ -260,6 +277,8 @@ class Stage:
     # The moment of truth.
 
     def quiet(self) -> None:
+        for gate in list(self._closed):
+            self.open(gate)
         for number in range(3):
             with contextlib.suppress(Refused):
                 self.write(number, "commit")
