@@ -10,7 +10,7 @@ import time
 
 from benchmarks import bare, harness
 from benchmarks.bare import Bare
-from benchmarks.clients import Clients, subscriptions
+from benchmarks.clients import Clients, subscribe, subscriptions
 from benchmarks.harness import System, cpu, median
 
 ROUNDS = 7
@@ -24,7 +24,7 @@ def main(clients: int, documents: int) -> None:
         theirs = limit.clients(clients)
         print(f"{clients} clients, {documents} documents; medians of {ROUNDS}")
         burst(system, ours, limit, theirs, documents)
-        load(system, clients, limit, theirs)
+        load(system, clients, documents, limit, theirs)
 
 
 def burst(system: System, ours: Clients, limit: Bare, theirs: Clients, documents: int) -> None:
@@ -42,19 +42,23 @@ def burst(system: System, ours: Clients, limit: Bare, theirs: Clients, documents
     report("one transaction changes them all", rounds)
 
 
-def load(system: System, clients: int, limit: Bare, theirs: Clients) -> None:
+def load(system: System, clients: int, documents: int, limit: Bare, theirs: Clients) -> None:
     rounds = []
     for _ in range(ROUNDS):
-        new = subscriptions(system.address, ["AllItems"])
-        before = cpu(system.pid)
-        seconds = new.open(clients, window=clients)
+        new = subscriptions(system.address)
+        new.open(clients)
+        before, received, began = cpu(system.pid), new.bytes, time.perf_counter()
+        for client in new.all.values():
+            subscribe(client, "AllItems")
+        new.receive_frames(clients * (documents + 1))
+        seconds = time.perf_counter() - began
         time.sleep(0.01)
         spent = cpu(system.pid) - before
-        size = new.bytes // clients
+        size = (new.bytes - received) // clients
         new.close()
         time.sleep(0.2)
         rounds.append((seconds, spent, *write(limit, theirs, size), size))
-    report("as many new clients load them all, connects included", rounds)
+    report("as many new clients subscribe, all at once", rounds)
 
 
 def write(limit: Bare, theirs: Clients, size: int) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from websockets.frames import Frame, Opcode
 
 from benchmarks.peers import HANDSHAKE
 
-__all__ = ["Client", "Clients", "call", "subscriptions"]
+__all__ = ["Client", "Clients", "call", "subscribe", "subscribers", "subscriptions"]
 
 Address = tuple[str, int]
 
@@ -173,7 +173,13 @@ def subscribers(address: Address, asked: Callable[[int], Iterable[Iterable[Any]]
         return HANDSHAKE + b"".join(map(_frame, messages))
 
     last = len(list(asked(0)))
-    return Clients(address, hello, lambda message: message == b'{"msg":"ready","subs":["s%d"]}' % last)
+    end = b'{"msg":"ready","subs":["s%d"]}' % last if last else b'{"msg":"connected"'
+    return Clients(address, hello, lambda message: message.startswith(end))
+
+
+def subscribe(client: Client, name: str, *params: Any) -> None:
+    """Have a connected client subscribe."""
+    client.opened.sendall(_frame({"msg": "sub", "id": "s", "name": name, "params": params}))
 
 
 def call(client: Client, name: str, *params: Any) -> None:
