@@ -66,6 +66,7 @@ class Reader:
     def unsubscribe(self, number: int) -> None:
         if self.subscriptions:
             _, _, subscription = self.subscriptions.pop(number % len(self.subscriptions))
+            self._forget_wishes()
             self._ever.add("nothing after unsubscribing")
             self.client.send({"msg": "unsub", "id": subscription.id})
             self._wait(lambda: subscription.ended)
@@ -73,6 +74,7 @@ class Reader:
     def login(self, user: str | None, *, wait: bool = True) -> None:
         self.user = user
         self._users[user] = None
+        self._forget_wishes()
         self._logged_in = True
         invocation = self.client.invoke("login", user)
         self._calls.append((invocation, []))
@@ -85,6 +87,12 @@ class Reader:
         self._calls.append((invocation, wishes))
         if wait:
             self._wait(lambda: invocation.done)
+
+    def _forget_wishes(self) -> None:
+        """What it had at a call it may not have any more at the call's ``updated``."""
+        self._calls[:] = [
+            (invocation, wishes if invocation.done else []) for invocation, wishes in self._calls
+        ]
 
     def _wait(self, condition: Callable[[], Any]) -> None:
         """Wait a little: an open transaction may hold what the answer needs."""
