@@ -298,18 +298,15 @@ class Intervals(Generic[Token]):
 class _Node:
     """One range of the treap. ``reach`` is the highest upper end of the node and all below it."""
 
-    __slots__ = ("high", "left", "low", "priority", "reach", "right", "tokens")
+    __slots__ = ("high", "left", "low", "order", "priority", "reach", "right", "tokens")
 
     def __init__(self, interval: Between) -> None:
-        self.low, self.high = interval.ends
+        self.order = self.low, self.high = interval.ends
         self.reach = self.high
         self.priority = _priorities.random()
         self.left: _Node | None = None
         self.right: _Node | None = None
         self.tokens: dict[Any, None] = {}
-
-    def before(self, other: _Node) -> bool:
-        return (self.low, self.high) < (other.low, other.high)
 
     def settle(self) -> _Node:
         """Bring ``reach`` up to date with the nodes right below."""
@@ -326,7 +323,7 @@ def _inserted(root: _Node | None, node: _Node) -> _Node:
     if node.priority > root.priority:
         node.left, node.right = _split(root, node)
         return node.settle()
-    if node.before(root):
+    if node.order < root.order:
         root.left = _inserted(root.left, node)
     else:
         root.right = _inserted(root.right, node)
@@ -336,7 +333,7 @@ def _inserted(root: _Node | None, node: _Node) -> _Node:
 def _removed(root: _Node | None, node: _Node) -> _Node | None:
     if root is None or root is node:
         return _merged(node.left, node.right)
-    if node.before(root):
+    if node.order < root.order:
         root.left = _removed(root.left, node)
     else:
         root.right = _removed(root.right, node)
@@ -347,7 +344,7 @@ def _split(root: _Node | None, node: _Node) -> tuple[_Node | None, _Node | None]
     """What comes before a node, and what comes after it."""
     if root is None:
         return None, None
-    if root.before(node):
+    if root.order < node.order:
         root.right, after = _split(root.right, node)
         return root.settle(), after
     before, root.left = _split(root.left, node)

@@ -335,8 +335,8 @@ class IsNull(_OfColumn):
     column: Column
 
     def compile(self) -> Test:
-        name = self.column.name
-        return lambda row, sets: row[name] is None
+        read = self.column.reader()
+        return lambda row, sets: read(row) is None
 
     @property
     def anchors(self) -> tuple[Anchor, ...]:

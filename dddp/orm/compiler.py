@@ -17,7 +17,8 @@ text, varchar            equality, LIKE without case folding; where the collatio
 date, timestamptz        value; not with the first and last that Python has: ``infinity`` is loaded as these
 time                     equality, not with midnight: ``24:00`` is loaded as that
 inet                     equality
-arrays                   length; elements that are had or shared, of integers, booleans, uuids and texts
+arrays                   length; elements that are had or shared, of integers, booleans, uuids, texts and dates
+JSON                     keys that have a text or a boolean, or are not there; not numbers, whose digits Python cuts
 =======================  =============================================================================================
 
 ``interval`` has no place here: '1 year' equals 360 days in PostgreSQL, and is loaded as 365. Nor has ``char(n)``, whose
@@ -27,17 +28,20 @@ spaces count or not, or ``real``, which Python has not.
 from __future__ import annotations
 
 import datetime
+import enum
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from ipaddress import ip_interface
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import EmptyResultSet, FullResultSet
-from django.db import connections
+from django.db import connections, models
 from django.db.models import Func
 from django.db.models.expressions import Col
 from django.db.models.lookups import Lookup
@@ -45,7 +49,7 @@ from django.db.models.sql import Query
 from django.db.models.sql.where import AND, OR, NothingNode, WhereNode
 from django.utils import timezone
 from psycopg2.extensions import Binary
-from psycopg2.extras import Inet
+from psycopg2.extras import Inet, Json
 
 from dddp.livequery.predicate import (
     ALWAYS,
@@ -220,15 +224,22 @@ FAMILIES = {
     2950: IDENTIFIER,
 }
 
-ARRAYS = {
+#: Arrays by the family of their elements. Django casts constants to decimals of the column's scale, which rounds them.
+ARRAYS: dict[int, Family | None] = {
     1000: BOOLEAN,
     1005: INTEGER,
     1007: INTEGER,
-    1016: INTEGER,
     1009: TEXT,
     1015: TEXT,
+    1016: INTEGER,
+    1022: None,  # double
+    1182: DATE,
+    1185: MOMENT,
+    1231: None,  # numeric
     2951: IDENTIFIER,
 }
+
+JSONB = 3802
 
 NUMBERS = {INTEGER, NUMERIC}
 """Families whose columns may be compared with each other's."""
@@ -240,6 +251,7 @@ class Operand:
 
     field: Any
     type: ColumnType
+    converters: tuple[Any, ...]  #: what the field makes of a value when it is loaded
 
     @property
     def name(self) -> str:
@@ -264,7 +276,21 @@ class Operand:
         return family
 
     def column(self, comparable: Callable[[Any], Any] | None = None) -> Column:
-        return Column(self.field.attname, comparable)
+        if self.converters:
+            raise _Refused(f"{self.name} is loaded as something else than what the column holds")
+        return _column(self.field.attname, comparable)
+
+    def document_key(self, path: Any) -> Column:
+        """The column of a JSON field, for what its documents have at a path of keys."""
+        keys = tuple(path) if isinstance(path, list) else (path,)
+        plain = (
+            type(self.field).from_db_value is models.JSONField.from_db_value and self.field.decoder is None
+        )
+        if self.type.oid != JSONB or not plain or len(self.converters) != 1:
+            raise _Refused(f"{self.name} is loaded as something else than plain JSON")
+        if not all(isinstance(key, str) and not _is_number(key) for key in keys):
+            raise _Refused(f"a number as a key of {self.name} means an array's element or an object's key")
+        return _column(self.field.attname, DocumentKey(keys))
 
     def constant(self, family: Family, parameter: Any) -> Any:
         """A parameter as what the column's values are compared with."""
@@ -278,6 +304,43 @@ class Operand:
             return family.prepared(parameter) if family.prepared else parameter
         except (OverflowError, ValueError) as error:
             raise _Refused(f"{self.name} is compared with an odd value: {error}") from error
+
+
+@cache
+def _column(name: str, comparable: Callable[[Any], Any] | None) -> Column:
+    """One object for all the queries that name the column."""
+    return Column(name, comparable)
+
+
+class Unequal(enum.Enum):
+    """What a JSON document may have at a key that equals neither a text nor a boolean."""
+
+    NULL = "null"
+    OTHER = "other"  #: a number, an array, an object
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentKey:
+    """What a JSON document has at a path of keys; None, which is NULL, where it is not so deep."""
+
+    path: tuple[str, ...]
+
+    def __call__(self, document: Any) -> Any:
+        for key in self.path:
+            if type(document) is not dict or key not in document:
+                return None
+            document = document[key]
+        if document is None:
+            return Unequal.NULL
+        return document if type(document) in (str, bool) else Unequal.OTHER
+
+
+def _is_number(key: str) -> bool:
+    try:
+        int(key)
+    except ValueError:
+        return False
+    return True
 
 
 # -- The WHERE
@@ -354,13 +417,15 @@ class _Where:
                 f"{field.name} is not in the feed: publish it, or name it in the collection's filter_fields"
             )
         loaded = field.get_col(self.model._meta.db_table)
-        if loaded.get_db_converters(self.connection) or self.connection.ops.get_db_converters(loaded):
-            raise _Refused(f"{field.name} is loaded as something else than what the column holds")
+        converters = (
+            *self.connection.ops.get_db_converters(loaded),
+            *loaded.get_db_converters(self.connection),
+        )
         type_ = self.types.get(field.column)
         if type_ is None:
             raise _Refused(f"the database does not tell the type of {field.name}; run migrate")
         self._refuse_ambiguous_hours(field.name, type_)
-        return Operand(field, type_)
+        return Operand(field, type_, converters)
 
     def _refuse_ambiguous_hours(self, name: str, type_: ColumnType) -> None:
         zoned = MOMENT in (FAMILIES.get(type_.oid), ARRAYS.get(type_.oid))
@@ -417,7 +482,7 @@ def _compared(operand: Operand, operator: str, parameter: Any) -> Expression:
 
 
 def _standard(operator: str) -> str:
-    return "<>" if operator == "!=" else operator
+    return "<>" if operator == "!=" else sys.intern(operator)
 
 
 def _refuse_order(operand: Operand, family: Family, operator: str) -> None:
@@ -503,6 +568,22 @@ def _element(operand: Operand, family: Family, value: Any) -> Any:
     return constant
 
 
+def _document_key(match: re.Match[str], operands: list[Operand], parameters: list[Any]) -> Expression:
+    (operand,) = operands
+    path, *documents = parameters
+    column = operand.document_key(path)
+    if not documents:
+        return negate(IsNull(column)) if match[2] else IsNull(column)
+    return In(column, frozenset(_document(operand, document) for document in documents))
+
+
+def _document(operand: Operand, parameter: Any) -> Any:
+    document = parameter.adapted if isinstance(parameter, Json) else parameter
+    if not isinstance(parameter, Json) or type(document) not in (str, bool):
+        raise _Refused(f"in {operand.name} only texts and booleans compare in Python as in PostgreSQL")
+    return _text(document) if isinstance(document, str) else document
+
+
 COLUMN_NUMBER = re.compile(COLUMN)
 
 FORMS: list[tuple[re.Pattern[str], Callable[[re.Match[str], list[Operand], list[Any]], Expression]]] = [
@@ -511,6 +592,7 @@ FORMS: list[tuple[re.Pattern[str], Callable[[re.Match[str], list[Operand], list[
     (re.compile(rf"{COLUMN} {OPERATOR} %s"), _comparison),
     (re.compile(rf"{COLUMN} {OPERATOR} \({COLUMN}\)"), _comparison_of_columns),
     (re.compile(rf"{COLUMN} IN \({PLACES}\)"), _membership),
+    (re.compile(rf"\({COLUMN} (?:->|#>) %s\) (?:= %s|IN \(%s(?:, %s)*\)|IS (NOT )?NULL)"), _document_key),
     (re.compile(rf"{COLUMN} BETWEEN %s AND %s"), _range),
     (re.compile(rf"{COLUMN}::text LIKE %s"), _like),
     (re.compile(rf"{COLUMN} (@>|<@|&&) (?:\(ARRAY\[{ITEMS}\]\)|%s)::[\w ]+(?:\(\d+\))?\[\]"), _elements),

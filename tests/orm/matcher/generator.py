@@ -146,6 +146,7 @@ RELATED = ("foreign", "by_email", "single")
 COMPARISONS = ("exact", "gt", "gte", "lt", "lte")
 TEXT_LOOKUPS = ("contains", "startswith", "endswith")
 ELEMENTS = ("contains", "contained_by", "overlap")
+KEYS = ("a", "a__b", "a__in", "a__isnull", "a__b__isnull")
 FOLDING = ("iexact", "icontains", "istartswith", "iendswith")
 PARTS = ("year", "month", "day", "week_day", "iso_year", "quarter", "date", "hour")
 ARRAYS = ("integers", "words", "flags", "uuids", "dates", "decimals", "nested")
@@ -161,7 +162,22 @@ LOOKUPS: dict[str, tuple[str, ...]] = {
         ("email image_name file", (*ANY, *TEXT_LOOKUPS, *FOLDING)),
         ("address", (*COMPARISONS, "in", "isnull", "startswith")),
         (" ".join(ARRAYS), ("exact", "in", "isnull", *ELEMENTS, *ELEMENTS, "len", "len__gt", "0", "0_2")),
-        ("json", ("exact", "isnull", "a", "a__b", "a__isnull", "has_key", "contains", "0")),
+        (
+            "json",
+            (
+                "exact",
+                "isnull",
+                "a",
+                "a",
+                "a__b",
+                "a__b__isnull",
+                "a__isnull",
+                "a__in",
+                "has_key",
+                "contains",
+                "0",
+            ),
+        ),
         ("integer_range", ("exact", "isnull", "contains", "overlap", "startswith", "isempty")),
         (" ".join(RELATED), ("exact", "in", "isnull")),
     ]
@@ -269,7 +285,9 @@ class Generator:
             "isempty": lambda: self.random.choice([True, False]),
             "has_key": lambda: "a",
             "0_2": lambda: [1, 2],
-            "a__b": lambda: True,
+            "a__b": lambda: self.random.choice([True, "x"]),
+            "a__in": lambda: self.random.choice([["x"], ["x", True], [False, "y"], [1, "x"]]),
+            "a__b__isnull": lambda: self.random.choice([True, False]),
         }
         if lookup in make:
             return make[lookup]()

@@ -1,6 +1,6 @@
 """The matcher against its oracle: for every row and queryset the predicate says what PostgreSQL says, or there is none.
 
-Rows come as the feed brings them: text, decoded. ``MATCHER_PAIRS`` (pairs of a row and a queryset; 100,000) makes the
+Rows come as the feed brings them: text, decoded. ``MATCHER_PAIRS`` (pairs of a row and a queryset; 300,000) makes the
 run longer, ``MATCHER_SEED`` repeats one.
 """
 
@@ -28,7 +28,7 @@ from tests.orm.matcher.generator import Generator
 from tests.orm.models import Everything, Review, Work, Writer
 from tests.orm.test_rows import FEED
 
-PAIRS = int(os.environ.get("MATCHER_PAIRS", "100000"))
+PAIRS = int(os.environ.get("MATCHER_PAIRS", "300000"))
 SEED = int(os.environ.get("MATCHER_SEED", random.SystemRandom().randrange(10**6)))
 ROWS = 100
 SHAPE = ModelShape("everything", Everything)
