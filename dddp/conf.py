@@ -105,13 +105,7 @@ class Settings:
         15.0,
         seconds,
         unit="seconds",
-        reason="How long a client may be silent before it is sent a ping; Meteor's own default is 15 s.",
-    )
-    heartbeat_timeout: float = key(
-        15.0,
-        seconds,
-        unit="seconds",
-        reason="How long a client has to answer a ping before it is dropped; Meteor's own default is 15 s.",
+        reason="How long a client may be silent before it is sent a ping, and has to answer; 15 s each, as Meteor.",
     )
     send_greeting: bool = key(
         True,

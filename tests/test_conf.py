@@ -81,7 +81,7 @@ def test_settings_that_are_no_dict_are_refused(settings):
         ("READ_POOL_SIZE", True, "a whole number, 1 or more"),
         ("READ_POOL_SIZE", 2.5, "a whole number, 1 or more"),
         ("HEARTBEAT_INTERVAL", 0, "a number of seconds above 0"),
-        ("HEARTBEAT_TIMEOUT", float("inf"), "a number of seconds above 0"),
+        ("HEARTBEAT_INTERVAL", float("inf"), "a number of seconds above 0"),
         ("QUERY_TIME_LIMIT", "30", "a number of seconds above 0"),
         ("SEND_GREETING", 1, "True or False"),
         ("ORIGINS", "https://example.org", "None or a list of origins"),

@@ -24,6 +24,7 @@ class Application:
         self.registry = registry
         self.databases = databases
         self.handlers = handlers
+        self.draining = False  #: what is in flight goes on, nothing new is started
         self.connections: dict[Connection, None] = {}
 
     def connect(self, channel: Channel, request: Request) -> Connection:

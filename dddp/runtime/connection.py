@@ -213,10 +213,14 @@ class Connection:
             return
         self._advancing = True
         try:
-            while self._queue and not self._blocked and self._session.state is not State.CLOSED:
+            while self._queue and not self._blocked and self._may_start:
                 self._start(self._queue.popleft())
         finally:
             self._advancing = False
+
+    @property
+    def _may_start(self) -> bool:
+        return self._session.state is not State.CLOSED and not self._application.draining
 
     def _start(self, event: Event) -> None:
         if isinstance(event, Subscribe):
@@ -234,8 +238,22 @@ class Connection:
     # --- subscriptions
 
     def _start_automatic(self) -> None:
-        for publication in self._application.registry.automatic:
-            self._run_shown(Subscription(None, publication, ()), lambda: None)
+        self.start_missing(lambda: None)
+
+    def start_missing(self, settled: Callable[[], None]) -> int:
+        """Start the automatic publications that do not run: all at first, later what had refused the user before.
+
+        Args:
+            settled: called for each.
+
+        Returns:
+            How many were started.
+        """
+        running = {run.subscription.publication for run in self.runs if run.subscription.id is None}
+        missing = [each for each in self._application.registry.automatic if each not in running]
+        for publication in missing:
+            self._run_shown(Subscription(None, publication, ()), settled)
+        return len(missing)
 
     def _subscribe(self, message: messages.Sub) -> None:
         publication = self._application.registry.publications.get(message.name)
@@ -279,11 +297,16 @@ class Connection:
             self.send_all(self.box.replace(run.sources, []))
         if run is subscription.run and subscription.id is not None:
             self._subscriptions.pop(subscription.id, None)
-        if subscription.id is not None:
-            self.send(messages.nosub(subscription.id, run.failure))
-        elif run.failure is not None:
-            self.send(messages.nosub(messages.ABSENT, run.failure))
+        if not subscription.ended:  # around a login it has two runs, and both may end
+            subscription.ended = True
+            self._tell_end(subscription, run.failure)
         self._forget(run)
+
+    def _tell_end(self, subscription: Subscription, failure: MeteorError | None) -> None:
+        if subscription.id is not None:
+            self.send(messages.nosub(subscription.id, failure))
+        elif failure is not None:
+            self.send(messages.nosub(messages.ABSENT, failure))
 
     def _forget(self, run: Run) -> None:
         self.runs.pop(run, None)
@@ -334,6 +357,7 @@ class UserChange:
         for run in self._old:
             self._missing += 1
             self._new.append(self._connection._new_run(run.subscription, self._one_settled))
+        self._missing += self._connection.start_missing(self._one_settled)
         limit = self._connection._application.settings.query_time_limit
         overdue = gevent.spawn_later(limit, self._swap)
         self._overdue = overdue

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import gevent
 import psycopg2
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
-from psycopg2 import errorcodes
 
 from dddp.api.registry import Registry
 from dddp.changes import Change, FeedEvent, Gap, Kind, Snapshot, Table, Transaction
@@ -150,6 +149,11 @@ class LiveDatabase:
         fence = self.router.raise_fence(token, interest)
         self._fences[fence] = fired
         return fence
+
+    @property
+    def fenced(self) -> bool:
+        """Whether some method's writes have not been told to its client yet."""
+        return bool(self._fences)
 
     def arm(self, fence: Fence) -> None:
         """The fence's transaction has committed."""
@@ -308,10 +312,14 @@ def _deliver_merged(step: Step, boxes: Mapping[MergeBox[Batch], list[LiveQuery]]
             box.send(batch)
 
 
+SERVER_FAILURES = ("08", "57P", "53300")
+"""SQLSTATEs of a connection or a server that is gone, going or full: trying again may help."""
+
+
 def _blames_database(error: BaseException) -> bool:
     """Whether a failure is the connection's or the server's, not the query's own."""
     if not isinstance(error, OperationalError | InterfaceError):
         return False
     cause = error.__cause__
     code = cause.pgcode if isinstance(cause, psycopg2.Error) else None
-    return code != errorcodes.QUERY_CANCELED
+    return code is None or code.startswith(SERVER_FAILURES)

@@ -37,13 +37,14 @@ logger = logging.getLogger(__name__)
 class Subscription:
     """What a client subscribed to, under its own id; None for a publication that everybody gets."""
 
-    __slots__ = ("id", "params", "publication", "run")
+    __slots__ = ("ended", "id", "params", "publication", "run")
 
     def __init__(self, id: str | None, publication: type[Publication], params: tuple[Any, ...]) -> None:
         self.id = id
         self.publication = publication
         self.params = params
         self.run: Run | None = None  #: the one whose documents the client has
+        self.ended = False  #: the client has been told so
 
 
 class Run:

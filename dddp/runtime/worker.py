@@ -17,6 +17,7 @@ from dddp.checks import capture_status
 from dddp.conf import Settings
 from dddp.errors import FeedUnavailable
 from dddp.runtime.application import Application
+from dddp.runtime.connection import Connection
 from dddp.runtime.fence import count_statements
 from dddp.runtime.live import LiveDatabase
 from dddp.runtime.pool import Pool
@@ -106,8 +107,9 @@ class Worker:
         """Stop accepting, let methods in flight finish, close the clients, then everything else."""
         assert self._server is not None
         self._server.close()
+        self.application.draining = True
         with suppress(gevent.Timeout), gevent.Timeout(self.settings.shutdown_time_limit):
-            while not self._handlers.idle:
+            while not self._drained:
                 gevent.sleep(0.01)
         if self._heart is not None:
             self._heart.kill()
@@ -117,17 +119,29 @@ class Worker:
             pool.stop()
         self._server.stop(self.settings.shutdown_time_limit)
 
+    @property
+    def _drained(self) -> bool:
+        """Whether no method is in flight any more, and each has been told that its writes are through."""
+        return self._handlers.idle and not any(live.fenced for live in self._databases.values())
+
     def _accepts(self, request: Request) -> bool:
         allowed = self.settings.origins
         return allowed is None or request.origin is None or request.origin in allowed
+
+    def _tick(self, connection: Connection) -> None:
+        try:
+            if connection.active:
+                connection.tick()
+        except Exception:
+            # One connection's failure must not stop the hearts of all others.
+            logger.exception("! the heartbeat of %s failed", connection.client_address)
 
     def _beat(self) -> None:
         """Heartbeats of all connections, from one greenlet, a few at a time."""
         while True:
             gevent.sleep(self.settings.heartbeat_interval)
             for number, connection in enumerate(list(self.application.connections), 1):
-                if connection.active:
-                    connection.tick()
+                self._tick(connection)
                 if number % TICKS_PER_TURN == 0:
                     gevent.sleep(0)
 

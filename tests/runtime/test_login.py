@@ -9,7 +9,7 @@ import pytest
 
 from tests.client import StrictClient
 from tests.runtime.conftest import Project
-from tests.strict import IllegalMessage, Message, RemoteError
+from tests.strict import Message, RemoteError
 
 AUTOMATIC = ("everybody", "badges")
 
@@ -273,7 +273,6 @@ def test_subscription_that_stops_itself_during_a_login_stays_stopped(
     assert client.documents("things") == {}
 
 
-@pytest.mark.xfail(strict=True, raises=IllegalMessage, reason="both runs of a subscription tell their end")
 def test_subscription_that_failed_for_the_new_user_and_stops_for_the_old_is_told_once(
     project: Project,
 ) -> None:

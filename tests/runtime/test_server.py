@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import threading
 import urllib.request
 from typing import Any
 
+import psycopg2
 import pytest
 
 from tests.runtime.conftest import Project, serve
@@ -114,19 +116,24 @@ def test_client_that_does_not_read_is_disconnected_and_delays_nobody(templates: 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_method_in_flight_is_finished_at_shutdown(templates: tuple[str, str], number: signal.Signals) -> None:
-    with serve(templates) as project:
+    """Its write, its result and its `updated` are there; what came behind it is not begun any more."""
+    with serve(templates) as project, contextlib.closing(psycopg2.connect(project.database)) as holder:
+        holder.cursor().execute("SELECT pg_advisory_lock(1)")
         client, other = project.client(), project.client()
         client.subscribed("Books")
-        call = client.invoke("wait_then_add", "shutdown", "saved")
-        other.call("arrival", "shutdown")
+        call = client.invoke("lock_then_add", 1, "saved")
+        other.call("arrival", "1")
         since = len(project.server.log)
         stopper = threading.Thread(target=project.server.stop, args=(number,))
         stopper.start()
         project.server.wait_for_log("Stopping", since=since)
-        other.invoke("open", "shutdown")
+        late = other.invoke("add_book", "late")
+        other.ping()
+        holder.cursor().execute("SELECT pg_advisory_unlock(1)")
         closed = client.wait_closed()
         stopper.join(30)
-        assert call.answered and call.error is None
+        assert call.answered and call.updated and call.error is None
+        assert not late.answered
         assert closed.code in (1001, 1012)
         assert other.wait_closed().code in (1001, 1012)
         assert project.execute("SELECT title FROM shop_book") == [("saved",)]

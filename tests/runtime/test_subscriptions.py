@@ -506,7 +506,6 @@ def test_automatic_publication_runs_again_for_each_user(client: StrictClient) ->
     assert client.documents("everybody")["welcome"]["user"] == "nobody"
 
 
-@pytest.mark.xfail(strict=True, reason="change_user restarts only automatic publications that still run")
 def test_automatic_publication_for_members_starts_with_the_login(client: StrictClient) -> None:
     """It was refused to the anonymous client, and is there as soon as somebody has logged in."""
     client.call("log_in", "jane")

@@ -342,6 +342,15 @@ def wait_at(call: Any, gate: str) -> str:
 
 
 @method
+def lock_then_add(call: Any, lock: int, title: str) -> int:
+    """Add a book once the lock, a PostgreSQL advisory lock, is free."""
+    gates.arrive(str(lock))
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [lock])
+    return models.Book.objects.create(title=title).pk
+
+
+@method
 def wait_then_add(call: Any, gate: str, title: str) -> int:
     gates.wait_at(gate)
     return models.Book.objects.create(title=title).pk

@@ -16,6 +16,11 @@ def wait_at(name: str) -> None:
     _gates[name].wait()
 
 
+def arrive(name: str) -> None:
+    """Tell whoever waits for the arrival, without waiting."""
+    _arrived[name].set()
+
+
 def wait_for_arrival(name: str) -> None:
     """Wait until somebody waits, or has waited, at the gate."""
     _arrived[name].wait()
