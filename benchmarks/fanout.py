@@ -19,8 +19,8 @@ FRAME = 214
 """Bytes of a frame, as in the measurements of other servers."""
 
 NOTE = FRAME - len(b'..xx{"msg":"changed","collection":"stock.item","id":"1","fields":{"note":""}}')
-DELIVERIES, SECONDS = 20_000, 10
-"""Messages a second that arrive when changes come at a steady rate (20 changes for 1,000 clients), and how long."""
+DELIVERIES, SECONDS, TURNS = 20_000, 2, 7
+"""At a steady rate: messages delivered a second (20 changes to 1,000 clients), seconds of a turn, turns."""
 
 
 class Steady(NamedTuple):
@@ -43,9 +43,18 @@ def main(clients: int, rounds: int) -> None:
         print(f"{clients} clients, frames of {FRAME} bytes, one change each")
         compare(system, ours, limit, theirs, rounds)
         rate = DELIVERIES / clients
-        print(f"{rate:g} changes a second for {SECONDS} s, from COMMIT to each client")
-        print(f"  dddp        {steady(ours, system.pid, rate, lambda: system.change(NOTE))}")
-        print(f"  bare sends  {steady(theirs, limit.pid, rate, lambda: send(limit))}")
+        print(
+            f"{rate:g} changes a second, from COMMIT to each client, medians of {TURNS} turns of {SECONDS} s"
+        )
+        turns = [
+            (
+                steady(ours, system.pid, rate, lambda: system.change(NOTE)),
+                steady(theirs, limit.pid, rate, lambda: send(limit)),
+            )
+            for _ in range(TURNS)
+        ]
+        for name, values in zip(("dddp", "bare sends"), zip(*turns, strict=True), strict=True):
+            print(f"  {name:10} {Steady(*map(median, zip(*values, strict=True)))}")
 
 
 def compare(system: System, ours: Clients, limit: Bare, theirs: Clients, rounds: int) -> None:
