@@ -34,7 +34,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cache
+from functools import lru_cache
 from ipaddress import ip_interface
 from typing import Any
 from uuid import UUID
@@ -306,7 +306,7 @@ class Operand:
             raise _Refused(f"{self.name} is compared with an odd value: {error}") from error
 
 
-@cache
+@lru_cache(maxsize=4096)  # the keys of JSON documents may come from clients
 def _column(name: str, comparable: Callable[[Any], Any] | None) -> Column:
     """One object for all the queries that name the column."""
     return Column(name, comparable)
