@@ -52,13 +52,15 @@ class MergeBox(Generic[B]):
         send: takes what the edge makes of messages for this session; only handed on to ``LiveQuery.alone``.
     """
 
-    __slots__ = ("_hand", "_live", "_order", "send")
+    __slots__ = ("_ahead", "_hand", "_live", "_order", "send")
 
     def __init__(self, send: Callable[[B], None]) -> None:
         self.send = send
         self._live: dict[str, dict[LiveQuery, int]] = {}  #: collection -> attached queries -> times attached
         self._hand: dict[str, dict[HandSource, None]] = {}  #: collection -> sources with documents in it
         self._order: dict[tuple[str, Key], Order] = {}
+        #: By collection: what the client was told of documents that only waiting queries have by now, and older.
+        self._ahead: dict[str, dict[Key, Version]] = {}
 
     # --- sources as a whole
 
@@ -130,6 +132,7 @@ class MergeBox(Generic[B]):
         self._live.clear()
         self._hand.clear()
         self._order.clear()
+        self._ahead.clear()
 
     def queries(self) -> list[LiveQuery]:
         """The attached live queries."""
@@ -150,7 +153,7 @@ class MergeBox(Generic[B]):
     def _settle_audience(self, collection: str) -> None:
         """Enter this box where its queries find it: alone if there is but one source, else shared."""
         attached = self._live.get(collection, {})
-        alone = self._only_source(collection) is not None
+        alone = self._only_source(collection) is not None and collection not in self._ahead
         for query in attached:
             if alone:
                 query.alone[self] = self.send
@@ -164,12 +167,14 @@ class MergeBox(Generic[B]):
     def view(self, queries: Iterable[LiveQuery]) -> tuple[LiveQuery, ...] | None:
         """What decides how a step of some attached queries is told: boxes with equal views tell it alike.
 
-        None where documents published by hand have a say: no other box tells it so.
+        None where documents published by hand have a say, or what this client was told before: no other box tells
+        it so.
         """
         collections = dict.fromkeys(query.collection for query in queries)
-        if not self._hand.keys().isdisjoint(collections):
+        if not (self._hand.keys().isdisjoint(collections) and self._ahead.keys().isdisjoint(collections)):
             return None
-        return tuple(query for name in collections for query in self._live[name])
+        view = tuple(query for name in collections for query in self._live[name])
+        return None if any(query.stale for query in view) else view
 
     def apply(self, step: Step, queries: Iterable[LiveQuery]) -> list[bytes]:
         """The messages that tell a step, for the collections of which this session has several sources.
@@ -246,11 +251,27 @@ class MergeBox(Generic[B]):
         sources: list[Source] = [*self._live.get(collection, {}), *self._hand.get(collection, {})]
         for key, moved in changes.items():
             before, after = self._around(sources, collection, key, moved)
-            told = _merge(before, self._order.get((collection, key)))
+            told = self._told(collection, key, before)
             order = self._reorder(collection, key, before, after, moved)
-            message = difference(collection, key, told, _merge(after, order))
+            fields = _merge(after, order)
+            if fields is not None and told is not None and _is_older(after, told):
+                # The newest version has left, and a query that waits for a read has an older one: promise 3.
+                fields = {name: told.fields.get(name, member) for name, member in fields.items()}
+                self._ahead.setdefault(collection, {})[key] = Version(told.clock, fields)
+            message = difference(collection, key, None if told is None else told.fields, fields)
             if message is not None:
                 yield message
+
+    def _told(self, collection: str, key: Key, before: Mapping[Source, Version]) -> Version | None:
+        """What the client was last told of a document."""
+        ahead = self._ahead.get(collection, {})
+        if key in ahead:
+            told = ahead.pop(key)
+            if not ahead:
+                del self._ahead[collection]
+            return told
+        fields = _merge(before, self._order.get((collection, key)))
+        return None if fields is None else Version(max(each.clock for each in before.values()), fields)
 
     def _around(
         self, sources: Iterable[Source], collection: str, key: Key, moved: Transitions
@@ -344,6 +365,14 @@ def _merge(contributions: Mapping[Source, Version], order: Order | None) -> Fiel
     for version in sorted(contributions.values(), key=lambda version: version.clock):
         merged.update(version.fields)
     return merged
+
+
+def _is_older(contributions: Mapping[Source, Version], told: Version) -> bool:
+    """Whether live queries alone are left with a document, none of them as new as what the client was told."""
+    return all(
+        isinstance(source, LiveQuery) and version.clock < told.clock
+        for source, version in contributions.items()
+    )
 
 
 def _owned(name: str, owners: list[Source], contributions: Mapping[Source, Version]) -> bytes:

@@ -298,6 +298,33 @@ def test_withheld_query_never_shows_an_older_value_after_a_newer_one() -> None:
     assert box.apply(settle, [waiting]) == []
 
 
+def test_newer_value_stays_when_only_a_withheld_query_is_left_with_the_document() -> None:
+    """The newer query loses the document while the other waits: the client is not taken back, then is told all."""
+    world = World()
+    current, waiting = world.query("q", "1"), world.query("r", "1")
+    box: MergeBox[object] = MergeBox(lambda batch: None)
+    box.replace([], [current, waiting])
+    old = waiting.shown(Key("1"))
+    assert old is not None
+    waiting.stale[Key("1")] = old
+    newer = Step()
+    world.update(Key("1"), newer, current, a=9, b=2)
+    box.apply(newer, [current])
+    leaving = Step()
+    world.leave(current, Key("1"), leaving)
+    told = brief(box.apply(leaving, [current]))
+    box.replace([current], [])
+    shared = box in waiting.shared
+    settle = Step()
+    del waiting.stale[Key("1")]
+    world.update(Key("1"), settle, a=1, b=3)
+    settle.add(waiting, Key("1"), old, waiting.shown(Key("1")))
+
+    assert told == []
+    assert shared
+    assert brief(box.apply(settle, [waiting])) == ['changed{"a":1,"b":3}']
+
+
 def test_swap_tells_the_difference_only() -> None:
     """Login: the old queries leave and the new ones enter in one step."""
     world = World()
