@@ -11,7 +11,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NewType, TypeAlias
 
-__all__ = ["Change", "FeedEvent", "Gap", "Key", "Kind", "Mark", "Row", "Snapshot", "Table", "Transaction", "Xid"]
+__all__ = [
+    "Change",
+    "FeedEvent",
+    "Gap",
+    "Key",
+    "Kind",
+    "Mark",
+    "Row",
+    "Snapshot",
+    "Table",
+    "Transaction",
+    "Xid",
+]
 
 Table = NewType("Table", str)
 """A captured table, by its model's label in lower case: ``bookstore.book``."""

@@ -160,7 +160,7 @@ class World:
     """Live queries over one store of documents, moved by hand as the router would."""
 
     def __init__(self) -> None:
-        self.documents = Documents()
+        self.documents: Documents[LiveQuery] = Documents()
         self.clock = 0
 
     def query(self, name: str, *keys: str, fields: frozenset[str] | None = None) -> LiveQuery:
@@ -176,14 +176,14 @@ class World:
         version = (
             document.current if document else Version(self.clock, members(**(fields or {"a": 1, "b": 2})))
         )
-        self.documents.hold("c", key, version)
+        self.documents.hold("c", key, version, query)
         query.keys.add(key)
         step.add(query, key, None, version)
 
     def leave(self, query: LiveQuery, key: Key, step: Step) -> None:
         step.add(query, key, query.shown(key), None)
         query.keys.discard(key)
-        self.documents.release("c", key)
+        self.documents.release("c", key, query)
 
     def update(self, key: Key, step: Step, *queries: LiveQuery, **fields: object) -> None:
         self.clock += 1

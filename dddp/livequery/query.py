@@ -6,18 +6,19 @@ Only the router writes here; the two audience sets belong to the merge boxes of 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from dddp.changes import Key, Kind, Transaction
+from dddp.changes import Change, Key, Kind, Row, Transaction
 from dddp.livequery.document import Documents, Version
+from dddp.livequery.setuse import SetUse, uses_of
 from dddp.livequery.spec import QuerySpec
 
 if TYPE_CHECKING:
     from dddp.livequery.read import Read
     from dddp.livequery.step import FirstMessages
 
-__all__ = ["LiveQuery", "Phase"]
+__all__ = ["LiveQuery", "Moving", "Phase"]
 
 
 class Phase(enum.Enum):
@@ -29,6 +30,25 @@ class Phase(enum.Enum):
     CLOSED = "closed"  #: it failed, or nobody wants it any more: nothing reaches it
 
 
+class Moving:
+    """What a query waits for whose predicate decides all but rows that nobody here has seen.
+
+    A value has entered one of its live sets: the rows that have it are read, for all queries that wait together.
+    """
+
+    __slots__ = ("changes", "values")
+
+    def __init__(self) -> None:
+        #: Column -> the values whose rows are not asked for yet.
+        self.values: dict[str, dict[Any, None]] = {}
+        #: What has happened to rows of the table since it waits, the last of each.
+        self.changes: dict[Key, Change] = {}
+
+    def want(self, column: str, values: Iterable[Any]) -> None:
+        """Rows with one of these values may have entered the query."""
+        self.values.setdefault(column, {}).update(dict.fromkeys(values))
+
+
 class LiveQuery:
     """A query with its members. Equal queries are one object, whoever subscribed."""
 
@@ -38,20 +58,32 @@ class LiveQuery:
         "fences",
         "first_messages",
         "keys",
+        "links",
+        "moving",
         "phase",
         "reading",
+        "sets",
         "shared",
         "spec",
         "stale",
         "users",
+        "uses",
     )
 
-    def __init__(self, spec: QuerySpec, documents: Documents) -> None:
+    def __init__(self, spec: QuerySpec, documents: Documents[LiveQuery]) -> None:
         self.spec = spec
         self.documents = documents
         self.keys: set[Key] = set()
         #: Keys withheld since the last settled state -> the version last shown through this query.
         self.stale: dict[Key, Version] = {}
+        self.sets = tuple(spec.sets)
+        predicate = spec.predicate
+        self.uses: tuple[SetUse, ...] = (
+            tuple(uses_of(predicate.expression)) if predicate and spec.sets else ()
+        )
+        #: If it uses live sets: of each member, the columns that its predicate needs.
+        self.links: dict[Key, Row] = {}
+        self.moving: Moving | None = None
         self.phase = Phase.STARTING
         self.reading: Read | None = None
         self.users = 0  #: subscriptions that opened it and have not closed it
@@ -79,6 +111,11 @@ class LiveQuery:
             return None
         withheld = self.stale.get(key)
         return withheld if withheld is not None else self.documents.current(self.collection, key)
+
+    def link(self, row: Row) -> Row:
+        """Of a row, the columns that the predicate needs when a live set changes."""
+        predicate = self.spec.predicate
+        return {} if predicate is None else {name: row[name] for name in predicate.columns}
 
     def reads_of(self, transaction: Transaction) -> bool:
         """Whether the transaction touched a table this query reads."""

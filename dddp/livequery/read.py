@@ -3,16 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
-from dddp.changes import Key, Snapshot, Transaction
+from dddp.changes import Key, Row, Snapshot, Transaction
+from dddp.livequery.predicate import SetSpec
 from dddp.livequery.query import LiveQuery
-from dddp.livequery.spec import Fields, QuerySpec
+from dddp.livequery.spec import Fields, QuerySpec, Shape
 
-__all__ = ["Read", "Rows"]
+__all__ = ["MoveIn", "Read", "Related", "Rows"]
 
 Rows: TypeAlias = Mapping[QuerySpec, Mapping[Key, Fields]]
 """What a read found: for each query its documents by key."""
+
+
+@dataclass(frozen=True, slots=True)
+class MoveIn:
+    """A question for rows nobody here has seen: those of a collection's table with some values in a column."""
+
+    shape: Shape
+    column: str
+    values: tuple[Any, ...]
+    columns: frozenset[str]  #: those the answer must tell besides the documents
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """What a read found besides documents, for predicates that use live sets."""
+
+    sets: Mapping[SetSpec, Mapping[Key, Any]] = field(default_factory=dict)  #: key -> comparable value
+    links: Mapping[QuerySpec, Mapping[Key, Row]] = field(default_factory=dict)
+    entered: Mapping[MoveIn, Mapping[Key, tuple[Row, Fields]]] = field(default_factory=dict)
+
+
+NOTHING = Related()
 
 
 class Read:
@@ -22,15 +46,39 @@ class Read:
     does not show until the rows have been applied: so it always succeeds.
     """
 
-    __slots__ = ("holding", "queries", "reached", "requested", "rows", "snapshot", "token", "unseen")
+    __slots__ = (
+        "holding",
+        "move_ins",
+        "queries",
+        "reached",
+        "related",
+        "requested",
+        "rows",
+        "sets",
+        "snapshot",
+        "token",
+        "unseen",
+    )
 
-    def __init__(self, queries: tuple[LiveQuery, ...], token: str, requested: int, *, holding: bool) -> None:
+    def __init__(
+        self,
+        queries: tuple[LiveQuery, ...],
+        token: str,
+        requested: int,
+        *,
+        holding: bool = False,
+        move_ins: tuple[MoveIn, ...] = (),
+        sets: Mapping[SetSpec, Any] | None = None,
+    ) -> None:
         self.queries = queries
+        self.move_ins = move_ins  #: for queries that wait for these rows only; then the queries are not run
+        self.sets = sets or {}  #: to be read with the queries -> what the edge runs for each
         self.token = token
         self.requested = requested  #: the router's clock when the read was asked for
         self.holding = holding
         self.snapshot: Snapshot | None = None
         self.rows: Rows | None = None
+        self.related = NOTHING
         self.reached = False  #: every transaction the snapshot shows has been dispatched
         #: Transactions dispatched since the read was asked for; the snapshot tells later which of them it shows.
         self.unseen: list[Transaction] = []
@@ -38,7 +86,7 @@ class Read:
     @property
     def specs(self) -> tuple[QuerySpec, ...]:
         """What the edge has to run."""
-        return tuple(query.spec for query in self.queries)
+        return () if self.move_ins else tuple(query.spec for query in self.queries)
 
     @property
     def complete(self) -> bool:

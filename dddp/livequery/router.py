@@ -14,13 +14,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from dddp.changes import Change, FeedEvent, Gap, Key, Kind, Mark, Snapshot, Table, Transaction
+from dddp.changes import Change, FeedEvent, Gap, Key, Kind, Mark, Row, Snapshot, Table, Transaction
+from dddp.livequery.dependents import Concern, Dependents
 from dddp.livequery.document import Documents, Version
-from dddp.livequery.query import LiveQuery, Phase
-from dddp.livequery.read import Read, Rows
-from dddp.livequery.spec import Fields, QuerySpec, Shape
+from dddp.livequery.liveset import Delta, LiveSet, LiveSets
+from dddp.livequery.query import LiveQuery, Moving, Phase
+from dddp.livequery.read import NOTHING, MoveIn, Read, Related, Rows
+from dddp.livequery.spec import Fields, QuerySpec
 from dddp.livequery.step import Step
 
 __all__ = ["Closed", "Deliver", "Effect", "Failed", "Fence", "Fired", "Router", "Settled"]
@@ -87,15 +89,18 @@ class Router:
     """All live queries of one database, at one position of its feed."""
 
     def __init__(self) -> None:
-        self.documents = Documents()
+        self.documents: Documents[LiveQuery] = Documents()
+        self.sets = LiveSets()
         self.epoch = 0  #: grows with every gap; a token of an older epoch may never come
         self.reruns = 0  #: reads asked for after a first one, for the metrics
         self.holds = 0  #: reads that had to hold dispatch
+        self.move_ins = 0  #: reads of rows that entered through a live set
         self._clock = 0
         self._tokens = 0
         self._queries: dict[QuerySpec, LiveQuery] = {}
-        self._by_table: dict[Table, dict[LiveQuery, None]] = {}
+        self._dependents: dict[Table, Dependents] = {}
         self._due: dict[LiveQuery, None] = {}  #: to be read, first come first served
+        self._moving: dict[LiveQuery, None] = {}  #: to be told the rows that have entered through a live set
         self._repeat: dict[LiveQuery, None] = {}  #: to be read again with dispatch held
         self._reads: dict[str, Read] = {}  #: in flight, by token
         self._holding: Read | None = None
@@ -112,7 +117,7 @@ class Router:
     @property
     def tables(self) -> frozenset[Table]:
         """Every table some live query reads."""
-        return frozenset(self._by_table)
+        return frozenset(self._dependents)
 
     def open(self, spec: QuerySpec) -> tuple[LiveQuery, bool]:
         """The live query for ``spec``, and whether it is new: then ``begin`` it once its tables are listened to.
@@ -124,7 +129,9 @@ class Router:
         if query is None:
             query = self._queries[spec] = LiveQuery(spec, self.documents)
             for table in spec.reads:
-                self._by_table.setdefault(table, {})[query] = None
+                self._dependents.setdefault(table, Dependents(table)).add(query)
+            for values in query.sets:
+                self.sets.use(values, query)
         query.users += 1
         return query, new
 
@@ -148,9 +155,10 @@ class Router:
         if query.phase is not Phase.CLOSED:
             self._withdraw(query)
         for key in query.keys:
-            self.documents.release(query.collection, key)
+            self.documents.release(query.collection, key, query)
         query.keys.clear()
         query.stale.clear()
+        query.links.clear()
         yield Closed(query)
         yield from self._release_fences(query)
 
@@ -161,11 +169,14 @@ class Router:
         del self._queries[query.spec]
         self._due.pop(query, None)
         self._repeat.pop(query, None)
+        self._moving.pop(query, None)
+        for values in query.sets:
+            self.sets.leave(values, query)
         for table in query.spec.reads:
-            dependents = self._by_table[table]
-            del dependents[query]
-            if not dependents:
-                del self._by_table[table]
+            dependents = self._dependents[table]
+            dependents.remove(query)
+            if not dependents.queries:
+                del self._dependents[table]
 
     # --- reads
 
@@ -178,18 +189,49 @@ class Router:
             self._holding = self._start_read(self._repeat, limit, holding=True)
             self.holds += 1
             return self._holding
+        if self._moving:
+            return self._start_move_in()
         if self._due:
             return self._start_read(self._due, limit, holding=False)
         return None
 
     def _start_read(self, due: dict[LiveQuery, None], limit: int, *, holding: bool) -> Read:
         queries = tuple(list(due)[:limit])
-        self._tokens += 1
-        read = Read(queries, f"read-{self.epoch}-{self._tokens}", self._clock, holding=holding)
+        wanted = (item for query in queries for item in query.spec.sets.items())
+        sets = {values: source for values, source in wanted if not self.sets[values].loaded}
         for query in queries:
             del due[query]
-            query.reading = read
             self.reruns += query.phase is Phase.PENDING
+        return self._begin_read(Read(queries, self._new_token(), self._clock, holding=holding, sets=sets))
+
+    def _start_move_in(self) -> Read:
+        """One read for all rows that may have entered a query because a value has entered a live set."""
+        queries, self._moving = tuple(self._moving), {}
+        wanted: dict[tuple[str, str], dict[Any, None]] = {}
+        columns: dict[str, frozenset[str]] = {}
+        shapes = {query.collection: query.spec.shape for query in queries}
+        for query in queries:
+            assert query.moving is not None
+            assert query.spec.predicate is not None
+            name = query.collection
+            columns[name] = columns.get(name, frozenset()) | query.spec.predicate.columns
+            for column, values in query.moving.values.items():
+                wanted.setdefault((name, column), {}).update(values)
+            query.moving.values = {}
+        move_ins = tuple(
+            MoveIn(shapes[name], column, tuple(values), columns[name])
+            for (name, column), values in wanted.items()
+        )
+        self.move_ins += 1
+        return self._begin_read(Read(queries, self._new_token(), self._clock, move_ins=move_ins))
+
+    def _new_token(self) -> str:
+        self._tokens += 1
+        return f"read-{self.epoch}-{self._tokens}"
+
+    def _begin_read(self, read: Read) -> Read:
+        for query in read.queries:
+            query.reading = read
         self._reads[read.token] = read
         return read
 
@@ -199,10 +241,11 @@ class Router:
             read.snapshot = snapshot
             yield from self._drain()
 
-    def rows_read(self, read: Read, rows: Rows) -> Iterator[Effect]:
+    def rows_read(self, read: Read, rows: Rows, related: Related = NOTHING) -> Iterator[Effect]:
         """A read reports its rows; they are applied when the feed has caught up with its snapshot."""
         if self._reads.get(read.token) is read:
             read.rows = rows
+            read.related = related
             yield from self._apply_if_complete(read)
             yield from self._drain()
 
@@ -221,7 +264,7 @@ class Router:
             if query.spec == spec:
                 yield from self.fail(query, error)
             else:
-                self._due[query] = None
+                self._read_whole(query, self._due)
         yield from self._drain()
 
     def _end(self, read: Read) -> None:
@@ -241,10 +284,10 @@ class Router:
             if query.reading is not read:
                 continue
             query.reading = None
-            if self._settle(query, read, read.rows[query.spec], step):
+            if self._settle(query, read, step):
                 settled.append(query)
             else:
-                self._repeat[query] = None
+                self._read_whole(query, self._repeat)
         if step:
             yield Deliver(step)
         for query in settled:
@@ -252,28 +295,90 @@ class Router:
                 yield Settled(query)
                 yield from self._release_fences(query)
 
-    def _settle(self, query: LiveQuery, read: Read, rows: Mapping[Key, Fields], step: Step) -> bool:
-        """Make the query show the process's position; False when the rows do not tell enough for that."""
+    def _read_whole(self, query: LiveQuery, due: dict[LiveQuery, None]) -> None:
+        """Have the query read as a whole, whatever it waited for before."""
+        self._end_moving(query)
+        due[query] = None
+
+    def _settle(self, query: LiveQuery, read: Read, step: Step) -> bool:
+        """Make the query show the process's position; False when the read does not tell enough for that."""
         overlay = read.overlay(query)
         if not all(query.decides(transaction) for transaction in overlay):
             return False
+        if query.moving is not None:
+            return self._settle_moving(query, read, query.moving, step)
+        if not self._load_sets(query, read, overlay):
+            return False
+        assert read.rows is not None
         touched = {
             change.key: change
             for transaction in overlay
             for change in transaction.changes
             if change.table == query.spec.shape.table
         }
-        if any(self._newer(query, read, key, fields) for key, fields in rows.items() if key not in touched):
+        rows = {key: fields for key, fields in read.rows[query.spec].items() if key not in touched}
+        if any(self._newer(query, read, key, fields) for key, fields in rows.items()):
+            return False
+        result = {key: self._reconcile(query, key, fields) for key, fields in rows.items()}
+        links = read.related.links.get(query.spec, {})
+        query.links = {key: links[key] for key in rows} if query.sets else {}
+        self._enter_changed(query, touched, result)
+        self._replace(query, result, step)
+        return True
+
+    def _load_sets(self, query: LiveQuery, read: Read, overlay: Iterable[Transaction]) -> bool:
+        """Have the query's live sets at the process's position; False when the read does not tell them."""
+        tables = {values.table for values in query.sets}
+        if any(change.table in tables for transaction in overlay for change in transaction.changes):
+            return False
+        missing = [values for values in query.sets if not self.sets[values].loaded]
+        if not all(values in read.related.sets for values in missing):
+            return False
+        for values in missing:
+            self.sets.load(values, read.related.sets[values])
+        return True
+
+    def _settle_moving(self, query: LiveQuery, read: Read, moving: Moving, step: Step) -> bool:
+        """Settle a query that has waited for rows: they, what it had, and what has changed since it waits."""
+        if moving.values:
+            return False  # more has entered its sets meanwhile
+        entered = {
+            key: found
+            for question, rows in read.related.entered.items()
+            if question.shape.name == query.collection
+            for key, found in rows.items()
+            if key not in moving.changes and key not in query.keys and self._accepts(query, found[0])
+        }
+        if any(self._newer(query, read, key, fields) for key, (_, fields) in entered.items()):
             return False
         result = {
-            key: self._reconcile(query, key, fields) for key, fields in rows.items() if key not in touched
+            key: self.documents.current(query.collection, key)
+            for key, link in query.links.items()
+            if key not in moving.changes and self._accepts(query, link)
         }
-        for key, change in touched.items():
+        for key, (row, fields) in entered.items():
+            result[key] = self._reconcile(query, key, fields)
+            query.links[key] = query.link(row)
+        self._enter_changed(query, moving.changes, result)
+        query.links = {key: link for key, link in query.links.items() if key in result}
+        self._end_moving(query)
+        self._replace(query, result, step)
+        return True
+
+    def _enter_changed(
+        self, query: LiveQuery, changes: Mapping[Key, Change], result: dict[Key, Version]
+    ) -> None:
+        """Add the documents of changed rows that belong to the query."""
+        for key, change in changes.items():
             version = self._entering(query, change)
             if version is not None:
                 result[key] = version
-        self._replace(query, result, step)
-        return True
+                if query.sets and change.row is not None:
+                    query.links[key] = query.link(change.row)
+
+    def _accepts(self, query: LiveQuery, row: Row) -> bool:
+        predicate = query.spec.predicate
+        return predicate is not None and predicate(row, self.sets.members)
 
     def _newer(self, query: LiveQuery, read: Read, key: Key, fields: Fields) -> bool:
         """Whether the document differs from the row because something newer than the read changed it."""
@@ -294,17 +399,15 @@ class Router:
             # A key-only change, a gap, or a write the feed never saw: the other holders have to look again.
             before = document.current
             document.current = Version(self._clock, fields)
-            for holder in self._by_table[query.spec.shape.table]:
-                if holder.collection == query.collection and key in holder.keys:
-                    holder.stale.setdefault(key, before)
-                    if holder is not query:
-                        self._make_due(holder)
+            for holder in document.holders:
+                holder.stale.setdefault(key, before)
+                if holder is not query:
+                    self._make_due(holder)
         return document.current
 
     def _entering(self, query: LiveQuery, change: Change) -> Version | None:
         """The version with which a changed row is in a query that a predicate decides; None if it is not."""
-        assert query.spec.predicate is not None
-        if change.kind is Kind.GONE or change.row is None or not query.spec.predicate(change.row):
+        if change.kind is Kind.GONE or change.row is None or not self._accepts(query, change.row):
             return None
         document = self.documents.get(query.collection, change.key)
         if document is not None:
@@ -318,12 +421,12 @@ class Router:
         for key in [key for key in query.keys if key not in result]:
             step.add(query, key, query.shown(key), None)
             query.keys.discard(key)
-            self.documents.release(query.collection, key)
+            self.documents.release(query.collection, key, query)
         for key, version in result.items():
             before = query.shown(key)
             if before is None:
                 query.keys.add(key)
-                self.documents.hold(query.collection, key, version)
+                self.documents.hold(query.collection, key, version, query)
             after = self.documents.current(query.collection, key)
             step.add(query, key, before, after)
         query.stale.clear()
@@ -371,37 +474,75 @@ class Router:
         self._clock += 1
         for read in self._reads.values():
             read.unseen.append(transaction)
-        touched = self._touched(transaction)
-        previous = self._update_documents(transaction, touched)
+        previous = self._update_documents(transaction)
         step = Step()
-        for query in touched:
-            if query.phase is Phase.SETTLED and query.decides(transaction):
-                self._move(query, transaction, previous, step)
+        for query, concern in self._concerned(transaction).items():
+            if query.phase is Phase.SETTLED and concern.decided and not concern.wanted:
+                self._move(query, concern, previous, step)
             else:
-                self._withhold(query, transaction, previous)
+                self._withhold(query, concern, previous)
         if step:
             yield Deliver(step)
         for token in transaction.marks:
             yield from self._fence_seen(token)
 
-    def _touched(self, transaction: Transaction) -> list[LiveQuery]:
-        found: dict[LiveQuery, None] = {}
-        for table in dict.fromkeys(
-            [change.table for change in transaction.changes] + sorted(transaction.tables)
-        ):
-            found.update(self._by_table.get(table, {}))
-        return list(found)
+    def _concerned(self, transaction: Transaction) -> dict[LiveQuery, Concern]:
+        """The queries that a transaction may matter to; all others it cannot have changed."""
+        concerned: dict[LiveQuery, Concern] = {}
+        unknown = self._unknown_tables(transaction)
+        self.sets.unload(unknown)
+        for table in unknown:
+            for query in self._dependents[table].queries:
+                concerned.setdefault(query, Concern()).decided = False
+        for live_set, delta in self.sets.apply(transaction.changes).items():
+            for query in live_set.users:
+                self._consider_set(query, live_set, delta, concerned.setdefault(query, Concern()))
+        for change in transaction.changes:
+            dependents = self._dependents.get(change.table)
+            if dependents is None:
+                continue
+            for query in dependents.undecided:
+                concerned.setdefault(query, Concern()).decided = False
+            for query in self._looking_at(change, dependents):
+                concerned.setdefault(query, Concern()).changes.append(change)
+        return concerned
 
-    def _update_documents(
-        self, transaction: Transaction, touched: Iterable[LiveQuery]
-    ) -> dict[tuple[str, Key], Version]:
+    def _consider_set(self, query: LiveQuery, live_set: LiveSet, delta: Delta, concern: Concern) -> None:
+        """What it means to a query that a live set it uses has changed."""
+        if not all(self.sets[values].loaded for values in query.sets):
+            concern.decided = False
+            return
+        for use in query.uses:
+            if use.values == live_set.spec:
+                concern.judge_again = True
+                entering = delta.left if use.negated else delta.entered
+                if entering:
+                    concern.wanted.setdefault(use.column.name, {}).update(entering)
+
+    def _unknown_tables(self, transaction: Transaction) -> list[Table]:
+        """The tables of which the transaction does not tell all: no predicate decides what it did to them."""
+        whole = sorted(transaction.tables)
+        in_part = (change.table for change in transaction.changes if change.kind is Kind.KEY_ONLY)
+        return [table for table in dict.fromkeys([*whole, *in_part]) if table in self._dependents]
+
+    def _looking_at(self, change: Change, dependents: Dependents) -> Iterable[LiveQuery]:
+        """The queries that contain the changed row's document, and those that it may enter."""
+        looking: dict[LiveQuery, None] = {}
+        for collection in dependents.shapes:
+            looking.update(dict.fromkeys(self.documents.holders(collection, change.key)))
+        if change.kind is Kind.ROW and change.row is not None:
+            looking.update(dict.fromkeys(dependents.index.candidates(change.row, self.sets.containing)))
+        looking.update(dependents.moving)
+        return looking
+
+    def _update_documents(self, transaction: Transaction) -> dict[tuple[str, Key], Version]:
         """Bring held documents to their new state. Returns the versions they had before."""
         previous: dict[tuple[str, Key], Version] = {}
-        shapes: dict[str, Shape] = {query.collection: query.spec.shape for query in touched}
-        for name, shape in shapes.items():
-            for change in transaction.changes:
-                if change.table != shape.table or change.kind is not Kind.ROW or change.row is None:
-                    continue
+        for change in transaction.changes:
+            dependents = self._dependents.get(change.table)
+            if dependents is None or change.kind is not Kind.ROW or change.row is None:
+                continue
+            for name, shape in dependents.shapes.items():
                 document = self.documents.get(name, change.key)
                 fields = shape.document(change.row) if document is not None else None
                 if document is not None and fields is not None and fields != document.current.fields:
@@ -412,39 +553,68 @@ class Router:
     def _move(
         self,
         query: LiveQuery,
-        transaction: Transaction,
+        concern: Concern,
         previous: Mapping[tuple[str, Key], Version],
         step: Step,
     ) -> None:
         """Apply a transaction to a query that a predicate decides."""
-        for change in transaction.changes:
-            if change.table != query.spec.shape.table:
-                continue
+        for change in concern.changes:
             key = change.key
             before = previous.get((query.collection, key)) if key in query.keys else None
-            before = before or query.shown(key)
-            after = self._entering(query, change)
-            step.add(query, key, before, after)
-            if before is None and after is not None:
-                query.keys.add(key)
-                self.documents.hold(query.collection, key, after)
-            elif before is not None and after is None:
-                query.keys.discard(key)
-                self.documents.release(query.collection, key)
+            self._move_one(query, key, before or query.shown(key), self._entering(query, change), step)
+            if query.sets and change.row is not None and key in query.keys:
+                query.links[key] = query.link(change.row)
+        if concern.judge_again:
+            for key in [key for key, link in query.links.items() if not self._accepts(query, link)]:
+                self._move_one(query, key, query.shown(key), None, step)
+
+    def _move_one(
+        self, query: LiveQuery, key: Key, before: Version | None, after: Version | None, step: Step
+    ) -> None:
+        step.add(query, key, before, after)
+        if before is None and after is not None:
+            query.keys.add(key)
+            self.documents.hold(query.collection, key, after, query)
+        elif before is not None and after is None:
+            query.keys.discard(key)
+            query.links.pop(key, None)
+            self.documents.release(query.collection, key, query)
 
     def _withhold(
-        self,
-        query: LiveQuery,
-        transaction: Transaction,
-        previous: Mapping[tuple[str, Key], Version],
+        self, query: LiveQuery, concern: Concern, previous: Mapping[tuple[str, Key], Version]
     ) -> None:
         """Keep what a transaction touched from the query's clients until a read has settled it."""
-        for change in transaction.changes:
-            if change.table == query.spec.shape.table and change.key in query.keys:
+        for change in concern.changes:
+            if change.key in query.keys:
                 key = (query.collection, change.key)
                 shown = previous.get(key) or self.documents.current(*key)
                 query.stale.setdefault(change.key, shown)
-        self._make_due(query)
+        if not concern.decided:
+            self._end_moving(query)
+            self._make_due(query)
+        elif query.phase is Phase.SETTLED or query.moving is not None:
+            self._await_rows(query, concern)
+
+    def _await_rows(self, query: LiveQuery, concern: Concern) -> None:
+        """Have the rows read that may have entered the query, and remember what else happens to it meanwhile."""
+        query.phase = Phase.PENDING
+        if query.moving is None:
+            query.moving = Moving()
+            self._dependents[query.spec.shape.table].moving[query] = None
+        for change in concern.changes:
+            query.moving.changes[change.key] = change
+        for column, values in concern.wanted.items():
+            query.moving.want(column, values)
+        if query.reading is None:
+            self._moving[query] = None
+
+    def _end_moving(self, query: LiveQuery) -> None:
+        """The query waits for rows no longer: it has them, or is to be read as a whole."""
+        if query.moving is not None:
+            query.moving = None
+            query.reading = None
+            self._moving.pop(query, None)
+            self._dependents[query.spec.shape.table].moving.pop(query, None)
 
     def _make_due(self, query: LiveQuery) -> None:
         """The query has to be read. One that is being read learns from the read's own transactions."""
@@ -470,7 +640,9 @@ class Router:
         self._reads.clear()
         self._repeat.clear()
         self._holding = None
+        self.sets.unload()
         for query in self._due:
+            self._end_moving(query)
             query.reading = None
             if query.phase is Phase.SETTLED:
                 query.phase = Phase.PENDING

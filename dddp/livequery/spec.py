@@ -7,19 +7,17 @@ and a frame is a join.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from dddp.changes import Row, Table
+from dddp.livequery.predicate import Predicate, SetSpec
 
-__all__ = ["Fields", "Predicate", "QuerySpec", "Shape"]
+__all__ = ["Fields", "QuerySpec", "Shape"]
 
 Fields: TypeAlias = Mapping[str, bytes]
 """Field name -> its encoded member, the name included: ``{"title": b'"title":"Emma"'}``."""
-
-Predicate: TypeAlias = Callable[[Row], bool]
-"""Whether a row belongs to the query; gives PostgreSQL's answer for every row, or is not used at all."""
 
 
 class Shape(Protocol):
@@ -45,8 +43,11 @@ class QuerySpec:
     shape: Shape
     reads: frozenset[Table]  #: every table whose changes may change the result, ``shape.table`` included
     fields: frozenset[str] | None = None  #: the published fields; None publishes all
-    predicate: Predicate | None = None  #: None: kept by running it again
+    #: Gives PostgreSQL's answer for every row; None: the query is kept by running it again.
+    predicate: Predicate | None = None
     reason: str | None = None  #: why there is no predicate
+    #: The live sets that the predicate uses, and those that these use -> the queryset of each one's rows.
+    sets: Mapping[SetSpec, Any] = field(default_factory=dict, repr=False)
     source: Any = field(default=None, repr=False)  #: what the reader runs (a queryset); opaque here
 
     def __eq__(self, other: object) -> bool:

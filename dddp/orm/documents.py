@@ -148,12 +148,18 @@ class ModelShape:
             tables |= _tables_of_prefetch(self.model, lookup)
         return frozenset(tables)
 
-    def load(self, query: Query) -> None:
-        """Make a query load the columns that documents are made of, whatever it loaded before."""
+    def load(self, query: Query, also: Iterable[str] = ()) -> None:
+        """Make a query load the columns that documents are made of, whatever it loaded before.
+
+        Args:
+            also: attribute names of more columns, for documents that a row is enough for.
+        """
         query.clear_deferred_loading()
         query.select_related = False
         if not self.serialize:
-            query.add_immediate_loading([self.pk.name, *(field.name for field in self.concrete.values())])
+            more = (self.model._meta.get_field(name).name for name in also)
+            names = (field.name for field in self.concrete.values())
+            query.add_immediate_loading([self.pk.name, *names, *more])
         elif self.select_related:
             query.add_select_related(self.select_related)
 

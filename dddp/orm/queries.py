@@ -17,7 +17,8 @@ from django.db.models.sql.datastructures import Join
 
 from dddp.changes import Table
 from dddp.errors import QueryRefused
-from dddp.livequery.spec import Predicate, QuerySpec
+from dddp.livequery.predicate import Predicate
+from dddp.livequery.spec import QuerySpec
 from dddp.orm.compiler import NotCompilable, compile_predicate, nothing
 from dddp.orm.documents import ModelShape
 from dddp.orm.tables import compiled_sql, refuse_opaque, table_of, tables_in

@@ -15,8 +15,10 @@ from typing import Any, TypeAlias, cast
 from django.db import Error, connections, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from dddp.changes import Key, Snapshot
+from dddp.changes import Key, Row, Snapshot
 from dddp.errors import QueryFailed
+from dddp.livequery.predicate import SetSpec
+from dddp.livequery.read import MoveIn, Related
 from dddp.livequery.spec import Fields, QuerySpec
 from dddp.orm.documents import ModelShape, document_id
 from dddp.protocol.ejson import member
@@ -25,6 +27,8 @@ __all__ = ["Documents", "ReadFailed", "ReadResult", "read"]
 
 Documents: TypeAlias = dict[Key, Fields]
 """The documents of one query, in no order."""
+
+NO_SETS: Mapping[SetSpec, models.QuerySet[Any]] = {}
 
 #: Rows between two chances for other greenlets to run: some milliseconds of encoding.
 ROWS_PER_SLICE = 500
@@ -62,6 +66,7 @@ class ReadResult:
 
     snapshot: Snapshot
     rows: dict[QuerySpec, Documents]
+    related: Related
 
 
 def read(
@@ -71,6 +76,9 @@ def read(
     channel: str,
     time_limit_ms: int,
     on_snapshot: Callable[[Snapshot], None] | None = None,
+    *,
+    sets: Mapping[SetSpec, models.QuerySet[Any]] = NO_SETS,
+    move_ins: Sequence[MoveIn] = (),
 ) -> ReadResult:
     """Run queries in one snapshot, and leave a token in the feed behind it.
 
@@ -79,6 +87,8 @@ def read(
         channel: where the token is notified at the end.
         time_limit_ms: for each query; 0 is none.
         on_snapshot: told the snapshot before the first query runs. Must neither block nor raise.
+        sets: live sets to be read too, each with the queryset of its rows.
+        move_ins: rows to be read by the values of a column.
 
     Raises:
         ReadFailed: nothing was read and no token left; the connection is usable again.
@@ -89,7 +99,10 @@ def read(
             snapshot = _begin(connection, time_limit_ms)
             if on_snapshot is not None:
                 on_snapshot(snapshot)
-            rows = {spec: _documents(spec) for spec in specs}
+            links: dict[QuerySpec, dict[Key, Row]] = {}
+            rows = {spec: _documents(spec, links) for spec in specs}
+            members = {values: _members(values, source) for values, source in sets.items()}
+            entered = {question: _entered(question, database) for question in move_ins}
             _notify(connection, channel, token)
     except ReadFailed:
         connection.close_if_unusable_or_obsolete()
@@ -97,7 +110,7 @@ def read(
     except Error as error:
         connection.close_if_unusable_or_obsolete()
         raise ReadFailed(None, error) from error
-    return ReadResult(snapshot, rows)
+    return ReadResult(snapshot, rows, Related(members, links, entered))
 
 
 def _begin(connection: BaseDatabaseWrapper, time_limit_ms: int) -> Snapshot:
@@ -112,15 +125,53 @@ def _notify(connection: BaseDatabaseWrapper, channel: str, token: str) -> None:
         cursor.execute("SELECT pg_notify(%s, %s)", [channel, token])
 
 
-def _documents(spec: QuerySpec) -> Documents:
+def _documents(spec: QuerySpec, links: dict[QuerySpec, dict[Key, Row]]) -> Documents:
     documents: Documents = {}
     shape = cast(ModelShape, spec.shape)
     try:
+        if spec.sets:
+            links[spec], documents = _linked_documents(spec, shape)
+            return documents
         for queryset in _querysets(spec.source, shape):
             documents.update(_documents_of(queryset, shape))
     except Exception as error:  # whatever an own serialize() raises too
         raise ReadFailed(spec, error) from error
     return documents
+
+
+def _linked_documents(spec: QuerySpec, shape: ModelShape) -> tuple[dict[Key, Row], Documents]:
+    """The documents of a query that uses live sets; with the columns that its predicate needs of each."""
+    assert spec.predicate is not None
+    columns = spec.predicate.columns
+    links: dict[Key, Row] = {}
+    documents: Documents = {}
+    source = spec.source.all()
+    shape.load(source.query, also=columns)
+    for row in _paced(_rows(source)):
+        key = shape.key(row)
+        links[key] = {name: row[name] for name in columns}
+        documents[key] = shape.concrete_members(row)
+    return links, documents
+
+
+def _members(values: SetSpec, source: models.QuerySet[Any]) -> dict[Key, Any]:
+    """The rows of a live set: key -> value, as the set's column compares it."""
+    read = values.column.reader()
+    name = values.column.name
+    return {document_id(pk): read({name: value}) for pk, value in _paced(source.values_list("pk", name))}
+
+
+def _entered(question: MoveIn, database: str) -> dict[Key, tuple[Row, Fields]]:
+    """The rows that have one of the values, with their documents."""
+    shape = cast(ModelShape, question.shape)
+    found: dict[Key, tuple[Row, Fields]] = {}
+    objects = shape.model._base_manager.using(database).order_by()
+    shape.load(objects.query, also=question.columns)
+    for values in _chunks(question.values):
+        for row in _paced(_rows(objects.filter(**{f"{question.column}__in": values}))):
+            columns = {name: row[name] for name in question.columns}
+            found[shape.key(row)] = (columns, shape.concrete_members(row))
+    return found
 
 
 def _querysets(source: models.QuerySet[Any], shape: ModelShape) -> Iterator[models.QuerySet[Any]]:

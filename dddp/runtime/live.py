@@ -114,15 +114,15 @@ class LiveDatabase:
         except FeedUnavailable as error:
             self._perform(self.router.fail(query, error))
             return
-        table = query.spec.shape.table
-        if table in self._row_types:
+        tables = {query.spec.shape.table, *(values.table for values in query.sets)}
+        if tables <= self._row_types.keys():
             self._begin_read(query)
         else:
-            self._readers.submit(functools.partial(self._begin_with_row_type, query, table))
+            self._readers.submit(functools.partial(self._begin_with_row_types, query, tables))
 
-    def _begin_with_row_type(self, query: LiveQuery, table: Table) -> None:
+    def _begin_with_row_types(self, query: LiveQuery, tables: set[Table]) -> None:
         try:
-            if table not in self._row_types:
+            for table in tables - self._row_types.keys():
                 columns = self.captured[table].columns
                 self._row_types[table] = RowType(model_of(table), columns, database=self.alias)
         except (FeedUnavailable, DatabaseError) as error:
@@ -227,6 +227,8 @@ class LiveDatabase:
                 self.channel,
                 self._time_limit_ms,
                 functools.partial(self._snapshot_taken, due),
+                sets=due.sets,
+                move_ins=due.move_ins,
             )
         except ReadFailed as error:
             self._read_failed(due, error)
@@ -234,7 +236,7 @@ class LiveDatabase:
             logger.exception("! a read failed unexpectedly")
             self._abandon(due, error)
         else:
-            self._perform(self.router.rows_read(due, result.rows))
+            self._perform(self.router.rows_read(due, result.rows, result.related))
 
     def _snapshot_taken(self, due: Read, snapshot: Snapshot) -> None:
         self._perform(self.router.snapshot_taken(due, snapshot))

@@ -17,9 +17,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from dddp.changes import Change, Gap, Key, Kind, Mark, Row, Snapshot, Table, Transaction, Xid
+from dddp.livequery.predicate import (
+    ALWAYS,
+    Column,
+    Compare,
+    In,
+    InSet,
+    Predicate,
+    SetSpec,
+    all_of,
+    any_of,
+    negate,
+)
 from dddp.livequery.query import LiveQuery
-from dddp.livequery.read import Read
+from dddp.livequery.read import Read, Related
 from dddp.livequery.router import Deliver, Effect, Failed, Fence, Fired, Router, Settled
+from dddp.livequery.setuse import uses_of
 from dddp.livequery.spec import Fields, QuerySpec
 
 BOOK = Table("shop.book")
@@ -54,12 +67,17 @@ def books_where(state: State, test: Callable[[Row], bool]) -> dict[Key, Row]:
     return {key: row for key, row in state[BOOK].items() if test(row)}
 
 
-def everything(row: Row) -> bool:
-    return True
+everything = Predicate(ALWAYS)
+is_even = Predicate(In(Column("value"), frozenset({0, 2, 4})))
+GOOD_AUTHORS = SetSpec(AUTHOR, Compare(Column("good"), "=", True), Column("id"))
+by_good = Predicate(InSet(Column("author"), GOOD_AUTHORS))
+not_by_good = Predicate(negate(InSet(Column("author"), GOOD_AUTHORS)))
+even_or_by_good = Predicate(any_of([is_even.expression, by_good.expression]))
+dear_by_good = Predicate(all_of([Compare(Column("value"), ">", 2), by_good.expression]))
 
 
-def is_even(row: Row) -> bool:
-    return row["value"] % 2 == 0
+def is_by_good(state: State, row: Row) -> bool:
+    return bool(state[AUTHOR][Key(str(row["author"]))]["good"])
 
 
 def by_good_author(state: State) -> dict[Key, Row]:
@@ -72,10 +90,27 @@ def cheapest(state: State) -> dict[Key, Row]:
     return dict(ordered[:3])
 
 
-QUERIES: dict[
-    str, tuple[BookShape, set[Table], Callable[[Row], bool] | None, Callable[[State], dict[Key, Row]]]
-] = {
+QUERIES: dict[str, tuple[BookShape, set[Table], Predicate | None, Callable[[State], dict[Key, Row]]]] = {
     "all": (BOOKS, {BOOK}, everything, lambda state: dict(state[BOOK])),
+    "by good author, joined": (BOOKS, {BOOK, AUTHOR}, by_good, by_good_author),
+    "not by good author, joined": (
+        BOOKS,
+        {BOOK, AUTHOR},
+        not_by_good,
+        lambda state: books_where(state, lambda row: not is_by_good(state, row)),
+    ),
+    "even or by good author, joined": (
+        BOOKS,
+        {BOOK, AUTHOR},
+        even_or_by_good,
+        lambda state: books_where(state, lambda row: is_even(row) or is_by_good(state, row)),
+    ),
+    "dear by good author, joined": (
+        BOOKS,
+        {BOOK, AUTHOR},
+        dear_by_good,
+        lambda state: books_where(state, lambda row: row["value"] > 2 and is_by_good(state, row)),
+    ),
     "even, by predicate": (BOOKS, {BOOK}, is_even, lambda state: books_where(state, is_even)),
     "even, by re-run": (BOOKS, {BOOK}, None, lambda state: books_where(state, is_even)),
     "by good author": (BOOKS, {BOOK, AUTHOR}, None, by_good_author),
@@ -104,6 +139,10 @@ class ReadRun:
     snapshot: Snapshot
     state: State
     told_snapshot: bool = False
+
+
+def sets_of(predicate: Predicate | None) -> dict[SetSpec, None]:
+    return {use.values: None for use in uses_of(predicate.expression)} if predicate is not None else {}
 
 
 class Client:
@@ -148,7 +187,10 @@ class Model:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.router = Router()
-        self.state: State = {BOOK: {}, AUTHOR: {Key("1"): {"good": True}, Key("2"): {"good": False}}}
+        self.state: State = {
+            BOOK: {},
+            AUTHOR: {Key("1"): {"id": 1, "good": True}, Key("2"): {"id": 2, "good": False}},
+        }
         self.xids = 100
         self.writes = 0
         self.open: dict[int, Writer] = {}
@@ -161,7 +203,7 @@ class Model:
         self.fired: list[Fence] = []
         self.ever: dict[str, set[tuple[Key, int]]] = {name: set() for name in QUERIES}
         self.specs = {
-            name: QuerySpec((name,), shape, frozenset(reads), predicate=predicate)
+            name: QuerySpec((name,), shape, frozenset(reads), predicate=predicate, sets=sets_of(predicate))
             for name, (shape, reads, predicate, _) in QUERIES.items()
         }
 
@@ -183,9 +225,9 @@ class Model:
             return self.begin_writer()
         writer = self.random.choice(list(self.open.values()))
         self.writes += 1
-        if self.random.random() < 0.15:
-            key, row = Key(str(self.random.randint(1, 2))), {"good": self.random.random() < 0.5}
-            writer.rows[AUTHOR, key] = row
+        if self.random.random() < 0.25:
+            author = self.random.randint(1, 2)
+            writer.rows[AUTHOR, Key(str(author))] = {"id": author, "good": self.random.random() < 0.5}
             return None
         key = Key(str(self.random.randint(1, 5)))
         values = {"value": self.random.randint(0, 4), "author": self.random.randint(1, 2), "n": self.writes}
@@ -274,7 +316,21 @@ class Model:
             return self.perform(self.router.read_failed(run.read, spec, RuntimeError("the database said no")))
         self.queue.append((Mark(run.read.token), self.copy()))
         rows = {spec: self.result(spec.identity[0], run.state) for spec in run.read.specs}
-        return self.perform(self.router.rows_read(run.read, rows))
+        return self.perform(self.router.rows_read(run.read, rows, self.related(run)))
+
+    def related(self, run: ReadRun) -> Related:
+        """What the read found besides documents, in its snapshot."""
+        good = {key: row["id"] for key, row in run.state[AUTHOR].items() if row["good"]}
+        links = {spec: QUERIES[spec.identity[0]][3](run.state) for spec in run.read.specs if spec.sets}
+        entered = {
+            question: {
+                key: (row, BookShape.document(BOOKS, row) or {})
+                for key, row in run.state[BOOK].items()
+                if row[question.column] in question.values
+            }
+            for question in run.read.move_ins
+        }
+        return Related(dict.fromkeys(run.read.sets, good), links, entered)
 
     def dispatch(self) -> None:
         if self.queue:
@@ -396,3 +452,4 @@ class Model:
             self.leave()
         assert not len(self.router.documents)
         assert not self.router.tables
+        assert not len(self.router.sets)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import pytest
 
 from dddp.changes import Change, FeedEvent, Gap, Key, Kind, Mark, Row, Snapshot, Transaction, Xid
+from dddp.livequery.predicate import Column, In, Predicate
 from dddp.livequery.query import LiveQuery, Phase
 from dddp.livequery.read import Read
 from dddp.livequery.router import Closed, Deliver, Effect, Failed, Fence, Fired, Router, Settled
@@ -31,7 +32,7 @@ def spec(name: str = "books", **options: object) -> QuerySpec:
 
 
 def by_predicate(name: str = "even") -> QuerySpec:
-    return spec(name, predicate=lambda row: row["value"] % 2 == 0)
+    return spec(name, predicate=Predicate(In(Column("value"), frozenset(range(0, 100, 2)))))
 
 
 def write(xid: int, *marks: str, **rows: int | None) -> Transaction:
