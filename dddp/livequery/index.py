@@ -5,9 +5,9 @@ asks once per group, and there are as many groups as the code has kinds of queri
 behind its group's hash; a live set behind the sets that contain the row's value. What fixes nothing is scanned, each
 time; ``scanned`` names it.
 
-Pure; tokens are any hashable thing (a live query). Never misses: what it finds is a superset of the queries whose
-predicate is TRUE, and exact for those that are nothing but comparisons with ``=``, ``IN`` and ``IS NULL`` joined by
-AND, or a range.
+Pure; tokens are any hashable thing (a live query). It never misses. A query that is nothing but what it is found by
+(comparisons with ``=``, ``IN``, ``IS NULL``, one range, one set, joined by AND, in any number of ORs) is not asked
+again whether the row belongs to it.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from __future__ import annotations
 import operator
 import random
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import replace
 from itertools import product
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from dddp.changes import Row
-from dddp.livequery.predicate import Anchor, Between, Column, SetSpec
+from dddp.livequery.predicate import NO_SETS, Anchor, Between, Column, Sets, SetSpec
 
 __all__ = ["Containing", "Index", "Intervals"]
 
@@ -41,6 +42,12 @@ class Anchored(Protocol):
     @property
     def anchors(self) -> tuple[Anchor, ...] | None: ...
 
+    def __call__(self, row: Row, sets: Sets = ...) -> bool: ...
+
+
+Found: TypeAlias = dict[Token, Anchored | None]
+"""Queries, each with the predicate that is still to be asked; None where being found is enough."""
+
 
 def _no_sets(column: Column, value: Any) -> Iterable[SetSpec]:
     return ()
@@ -52,7 +59,7 @@ class Index(Generic[Token]):
     def __init__(self) -> None:
         self._predicates: dict[Token, Anchored] = {}
         self._groups: dict[tuple[Any, ...], _Group[Token]] = {}
-        self._scanned: dict[Token, None] = {}
+        self._scanned: Found[Token] = {}
 
     def __len__(self) -> int:
         return len(self._predicates)
@@ -72,14 +79,14 @@ class Index(Generic[Token]):
         self._predicates[token] = predicate
         anchors = predicate.anchors
         if anchors is None:
-            self._scanned[token] = None
+            self._scanned[token] = predicate
             return
         for anchor in map(_affordable, anchors):
             name = _name(anchor)
             group = self._groups.get(name)
             if group is None:
                 group = self._groups[name] = _group(anchor)
-            group.add(anchor, token)
+            group.add(anchor, token, None if anchor.exact else predicate)
 
     def remove(self, token: Token) -> None:
         """Forget a query and what was kept for it."""
@@ -101,14 +108,29 @@ class Index(Generic[Token]):
         Args:
             containing: tells the live sets; needed where predicates have an ``InSet``.
         """
-        found: dict[Token, None] = self._scanned.copy()
+        return self._found(row, containing)
+
+    def matches(self, row: Row, sets: Sets = NO_SETS, containing: Containing = _no_sets) -> list[Token]:
+        """Every query that the row belongs to, once each.
+
+        Args:
+            sets: the members of the live sets.
+            containing: the other way around.
+        """
+        found = self._found(row, containing)
+        return [token for token, predicate in found.items() if predicate is None or predicate(row, sets)]
+
+    def _found(self, row: Row, containing: Containing) -> Found[Token]:
+        found = self._scanned.copy()
         for group in self._groups.values():
             group.find(row, containing, found)
         return found
 
 
 def _affordable(anchor: Anchor) -> Anchor:
-    """The anchor without the columns whose values would multiply to too many keys."""
+    """The anchor as it is indexed: without columns whose values would multiply to too many keys; a set, or a range."""
+    if anchor.member and anchor.within:
+        anchor = replace(anchor, within=None, exact=False)
     kept: list[tuple[Column, frozenset[Any]]] = []
     keys = 1
     for column, values in sorted(anchor.equal, key=lambda item: len(item[1])):
@@ -119,11 +141,11 @@ def _affordable(anchor: Anchor) -> Anchor:
     if len(kept) == len(anchor.equal):
         return anchor
     kept.sort(key=lambda item: item[0].name)
-    return Anchor(tuple(kept), anchor.within, anchor.member)
+    return replace(anchor, equal=tuple(kept), exact=False)
 
 
 def _name(anchor: Anchor) -> tuple[Any, ...]:
-    """What the anchors of a group have in common. Of a range and a set the set counts: it finds fewer."""
+    """What the anchors of a group have in common. Of a range and a set the set counts (``_affordable``)."""
     columns = tuple(column for column, _ in anchor.equal)
     if anchor.member:
         return (*columns, "member", anchor.member[0])
@@ -164,12 +186,12 @@ class _Group(Generic[Token]):
         self.buckets: dict[Any, Any] = {}
         self._key = _key_reader(columns)
 
-    def add(self, anchor: Anchor, token: Token) -> None:
+    def add(self, anchor: Anchor, token: Token, predicate: Anchored | None) -> None:
         for key in _keys(anchor):
             bucket = self.buckets.get(key)
             if bucket is None:
                 bucket = self.buckets[key] = self._new_bucket()
-            self._put(bucket, anchor, token)
+            self._put(bucket, anchor, token, predicate)
 
     def remove(self, anchor: Anchor, token: Token) -> None:
         for key in _keys(anchor):
@@ -179,7 +201,7 @@ class _Group(Generic[Token]):
                 if not bucket:
                     del self.buckets[key]
 
-    def find(self, row: Row, containing: Containing, found: dict[Token, None]) -> None:
+    def find(self, row: Row, containing: Containing, found: Found[Token]) -> None:
         bucket = self.buckets.get(self._key(row))
         if bucket is not None:
             found.update(bucket)
@@ -187,8 +209,8 @@ class _Group(Generic[Token]):
     def _new_bucket(self) -> Any:
         return {}
 
-    def _put(self, bucket: Any, anchor: Anchor, token: Token) -> None:
-        bucket[token] = None
+    def _put(self, bucket: Any, anchor: Anchor, token: Token, predicate: Anchored | None) -> None:
+        bucket[token] = predicate
 
     def _take(self, bucket: Any, anchor: Anchor, token: Token) -> None:
         bucket.pop(token, None)
@@ -202,7 +224,7 @@ class _ByRange(_Group[Token]):
         self.columns += (ranged.name,)
         self._value = ranged.reader()
 
-    def find(self, row: Row, containing: Containing, found: dict[Token, None]) -> None:
+    def find(self, row: Row, containing: Containing, found: Found[Token]) -> None:
         intervals = self.buckets.get(self._key(row))
         value = self._value(row)
         if intervals is not None and value is not None:
@@ -211,9 +233,11 @@ class _ByRange(_Group[Token]):
     def _new_bucket(self) -> Intervals[Token]:
         return Intervals()
 
-    def _put(self, bucket: Intervals[Token], anchor: Anchor, token: Token) -> None:
+    def _put(
+        self, bucket: Intervals[Token], anchor: Anchor, token: Token, predicate: Anchored | None
+    ) -> None:
         assert anchor.within is not None
-        bucket.add(anchor.within[1], token)
+        bucket.add(anchor.within[1], token, predicate)
 
     def _take(self, bucket: Intervals[Token], anchor: Anchor, token: Token) -> None:
         assert anchor.within is not None
@@ -229,7 +253,7 @@ class _ByMembership(_Group[Token]):
         self._member = member
         self._value = member.reader()
 
-    def find(self, row: Row, containing: Containing, found: dict[Token, None]) -> None:
+    def find(self, row: Row, containing: Containing, found: Found[Token]) -> None:
         by_set = self.buckets.get(self._key(row))
         value = self._value(row)
         if by_set is None or value is None:
@@ -239,11 +263,13 @@ class _ByMembership(_Group[Token]):
             if tokens is not None:
                 found.update(tokens)
 
-    def _put(self, bucket: dict[SetSpec, dict[Token, None]], anchor: Anchor, token: Token) -> None:
+    def _put(
+        self, bucket: dict[SetSpec, Found[Token]], anchor: Anchor, token: Token, predicate: Anchored | None
+    ) -> None:
         assert anchor.member is not None
-        bucket.setdefault(anchor.member[1], {})[token] = None
+        bucket.setdefault(anchor.member[1], {})[token] = predicate
 
-    def _take(self, bucket: dict[SetSpec, dict[Token, None]], anchor: Anchor, token: Token) -> None:
+    def _take(self, bucket: dict[SetSpec, Found[Token]], anchor: Anchor, token: Token) -> None:
         assert anchor.member is not None
         tokens = bucket.get(anchor.member[1])
         if tokens is not None:
@@ -266,12 +292,12 @@ class Intervals(Generic[Token]):
         """The number of different ranges."""
         return len(self._nodes)
 
-    def add(self, interval: Between, token: Token) -> None:
+    def add(self, interval: Between, token: Token, predicate: Anchored | None = None) -> None:
         node = self._nodes.get(interval)
         if node is None:
             node = self._nodes[interval] = _Node(interval)
             self._root = _inserted(self._root, node)
-        node.tokens[token] = None
+        node.tokens[token] = predicate
 
     def remove(self, interval: Between, token: Token) -> None:
         node = self._nodes.get(interval)
@@ -281,7 +307,7 @@ class Intervals(Generic[Token]):
                 del self._nodes[interval]
                 self._root = _removed(self._root, node)
 
-    def find(self, value: Any, found: dict[Token, None]) -> None:
+    def find(self, value: Any, found: Found[Token]) -> None:
         """Add the tokens of every range that has the value."""
         point = (1, value, 1)
         waiting = [self._root]
@@ -306,7 +332,7 @@ class _Node:
         self.priority = _priorities.random()
         self.left: _Node | None = None
         self.right: _Node | None = None
-        self.tokens: dict[Any, None] = {}
+        self.tokens: Found[Any] = {}
 
     def settle(self) -> _Node:
         """Bring ``reach`` up to date with the nodes right below."""

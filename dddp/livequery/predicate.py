@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeAlias
 
 from dddp.changes import Row, Table
@@ -166,12 +166,13 @@ class Anchor:
     equal: tuple[tuple[Column, frozenset[Any]], ...] = ()  #: each column has one of the values; None is NULL
     within: tuple[Column, Between] | None = None
     member: tuple[Column, SetSpec] | None = None
+    exact: bool = True  #: it is enough, too
 
     def __bool__(self) -> bool:
         return bool(self.equal or self.within or self.member)
 
 
-ANY_ROW = (Anchor(),)
+ANY_ROW = (Anchor(exact=False),)
 
 
 def _joined(one: Anchor, other: Anchor) -> Anchor | None:
@@ -181,30 +182,37 @@ def _joined(one: Anchor, other: Anchor) -> Anchor | None:
         equal[column] = equal[column] & values if column in equal else values
         if not equal[column]:
             return None
-    within = _narrowed(one.within, other.within)
+    within, exact = _narrowed(one.within, other.within)
     if within is not None and within[0] in equal:
-        within = None
-    ordered = tuple(sorted(equal.items(), key=lambda item: item[0].name))
-    return Anchor(ordered, within, one.member or other.member)
+        within, exact = None, False
+    if one.member and other.member:
+        exact = False
+    ordered = tuple(sorted(equal.items(), key=_column_name))
+    return Anchor(ordered, within, one.member or other.member, exact and one.exact and other.exact)
+
+
+def _column_name(item: tuple[Column, Any]) -> str:
+    return item[0].name
 
 
 def _narrowed(
     one: tuple[Column, Between] | None, other: tuple[Column, Between] | None
-) -> tuple[Column, Between] | None:
+) -> tuple[tuple[Column, Between] | None, bool]:
+    """Both ranges as one, and whether it says it all."""
     if one is None or other is None:
-        return one or other
+        return one or other, True
     if one[0] == other[0]:
-        return one[0], one[1].narrowed(other[1])
+        return (one[0], one[1].narrowed(other[1])), True
     bounded = one[1].low is not None and one[1].high is not None
-    return one if bounded else other
+    return one if bounded else other, False
 
 
 def _all_anchors(parts: Iterable[tuple[Anchor, ...]]) -> tuple[Anchor, ...]:
     """The ways in which all parts are TRUE at once."""
-    ways: tuple[Anchor, ...] = ANY_ROW
+    ways: tuple[Anchor, ...] = (Anchor(),)
     for part in sorted(parts, key=len):
         if len(ways) * len(part) > MAX_ANCHORS and any(ways):
-            break
+            return tuple(replace(way, exact=False) for way in ways)
         joined = (_joined(one, other) for one in ways for other in part)
         ways = tuple(dict.fromkeys(way for way in joined if way is not None))
     return ways
@@ -218,7 +226,7 @@ class Always:
     """TRUE for every row."""
 
     columns: ClassVar = frozenset[str]()
-    anchors: ClassVar = ANY_ROW
+    anchors: ClassVar = (Anchor(),)
 
     def compile(self) -> Test:
         return lambda row, sets: True

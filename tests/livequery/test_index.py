@@ -79,17 +79,23 @@ def indexed(predicates: Iterable[Predicate]) -> Index[int]:
 
 @given(st.lists(EXPRESSIONS, max_size=8), st.lists(ROWS, min_size=1, max_size=5), MEMBERS, st.data())
 def test_candidates(expressions: list[Any], rows: list[Any], sets: Any, data: st.DataObject) -> None:
-    """Every query that the row belongs to is among them, whatever was added and removed before."""
+    """Every query that the row belongs to is among them, and matches are exactly these, whatever was there before."""
     predicates = dict(enumerate(map(Predicate, expressions)))
     index = indexed(predicates.values())
+
+    def containing(column: Column, value: Any) -> list[SetSpec]:
+        return [each for each in SETS if value in sets[each]]
+
     for gone in data.draw(st.sets(st.sampled_from(list(predicates)))) if predicates else ():
         index.remove(gone)
         del predicates[gone]
 
     for row in rows:
-        found = list(index.candidates(row, lambda column, value: [s for s in SETS if value in sets[s]]))
-        assert {token for token, predicate in predicates.items() if predicate(row, sets)} <= set(found)
+        found = list(index.candidates(row, containing))
+        expected = {token for token, predicate in predicates.items() if predicate(row, sets)}
+        assert expected <= set(found)
         assert len(found) == len(set(found))
+        assert sorted(index.matches(row, sets, containing)) == sorted(expected)
 
 
 PURE = st.one_of(
@@ -152,6 +158,20 @@ def test_range_behind_an_equality() -> None:
     assert index.groups == (("a", "b"),)
     assert set(index.candidates({"a": 1, "b": 2})) == {0, 1}
     assert list(index.candidates({"a": 2, "b": 2})) == []
+
+
+def test_matches_ask_only_where_they_must() -> None:
+    """A query that is nothing but what it is found by is not evaluated."""
+    exact, inexact = (
+        Predicate(In(A, frozenset({1, 2}))),
+        Predicate(all_of([Compare(A, "=", 1), Compare(B, "<>", 1)])),
+    )
+    index = indexed([exact, inexact])
+
+    assert index.matches({"a": 1, "b": 1}) == [0]
+    assert index.matches({"a": 1, "b": 2}) == [0, 1]
+    assert exact._test is None
+    assert inexact._test is not None
 
 
 def test_many_values() -> None:

@@ -251,7 +251,10 @@ def test_anchors() -> None:
 
     assert isinstance(predicate, Predicate)
     foreign = (Column("foreign_id"), frozenset({1}))
-    assert predicate.anchors == (Anchor((foreign,)), Anchor(((Column("char"), frozenset({None})), foreign)))
+    assert predicate.anchors == (
+        Anchor((foreign,), exact=False),
+        Anchor(((Column("char"), frozenset({None})), foreign)),
+    )
 
 
 # -- Refused, and why
