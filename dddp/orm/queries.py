@@ -32,6 +32,7 @@ def specify(
     *,
     database: str | None = None,
     captured: frozenset[Table],
+    carried: Iterable[str] = (),
 ) -> QuerySpec:
     """Make the spec of a queryset's documents in a shape.
 
@@ -39,6 +40,8 @@ def specify(
         database: alias; by default the queryset's own, else the one that the model is written to: a replica does not
             notify.
         captured: the tables whose changes reach the feed.
+        carried: the columns of the shape's table that are in the feed besides the key, the foreign keys and those that
+            documents are made of.
 
     Raises:
         QueryRefused: it cannot be kept live; the message names why and what to change.
@@ -51,7 +54,7 @@ def specify(
     reads = tables_in(sql) | shape.reads | {shape.table}
     _refuse_uncaptured(reads - captured, shape)
     fields = _published_fields(queryset.query, shape)
-    predicate = _predicate(sql, query, shape, alias)
+    predicate = _predicate(sql, query, shape, alias, carried)
     return QuerySpec(
         identity=(alias, shape.name, _as_sent(sql, params, alias), fields),
         shape=shape,
@@ -205,9 +208,11 @@ def _as_sent(sql: str, params: tuple[Any, ...], database: str) -> bytes:
     return sent
 
 
-def _predicate(sql: str, query: Query, shape: ModelShape, database: str) -> Predicate | NotCompilable:
+def _predicate(
+    sql: str, query: Query, shape: ModelShape, database: str, carried: Iterable[str]
+) -> Predicate | NotCompilable:
     if not sql:
         return nothing
     if not shape.is_row_backed:
         return NotCompilable(f"documents of collection {shape.name} are made of more than one row")
-    return compile_predicate(query, shape, database)
+    return compile_predicate(query, shape, database, carried)

@@ -183,6 +183,14 @@ def test_predicate_of_filtered_rows() -> None:
     assert not filtered.predicate({"year": 2})
 
 
+def test_predicate_on_a_column_of_the_feed_only() -> None:
+    """One of ``filter_fields``: it is in the rows, not in the documents."""
+    shape = ModelShape("works", Work, fields=["title"])
+
+    assert "filter_fields" in str(spec(Work.objects.filter(year=1), shape).reason)
+    assert spec(Work.objects.filter(year=1), shape, carried=["year"]).predicate is not None
+
+
 def test_predicate_of_shapes_that_take_a_read() -> None:
     assert spec(Play.objects.all(), ModelShape("plays", Play)).predicate is None
     assert spec(Work.objects.all(), WITH_TOPICS).predicate is None
