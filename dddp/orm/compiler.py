@@ -252,6 +252,7 @@ class Operand:
     field: Any
     type: ColumnType
     converters: tuple[Any, ...]  #: what the field makes of a value when it is loaded
+    zone: str  #: in which times are loaded
 
     @property
     def name(self) -> str:
@@ -273,6 +274,8 @@ class Operand:
             raise _Refused(f"Python does not compare {self.type.name} ({self.name}) as PostgreSQL does")
         if family is TEXT and not self.type.deterministic:
             raise _Refused(f"the collation of {self.name} is not deterministic: different texts may be equal")
+        if family is MOMENT and self.zone != "UTC":
+            raise _Refused(f"{self.name} is loaded in {self.zone}, where an hour may come twice in autumn")
         return family
 
     def column(self, comparable: Callable[[Any], Any] | None = None) -> Column:
@@ -424,15 +427,7 @@ class _Where:
         type_ = self.types.get(field.column)
         if type_ is None:
             raise _Refused(f"the database does not tell the type of {field.name}; run migrate")
-        self._refuse_ambiguous_hours(field.name, type_)
-        return Operand(field, type_, converters)
-
-    def _refuse_ambiguous_hours(self, name: str, type_: ColumnType) -> None:
-        zoned = MOMENT in (FAMILIES.get(type_.oid), ARRAYS.get(type_.oid))
-        if zoned and self.connection.timezone_name != "UTC":
-            raise _Refused(
-                f"{name} is loaded in {self.connection.timezone_name}, where an hour comes twice in autumn"
-            )
+        return Operand(field, type_, converters, self.connection.timezone_name)
 
     def _refuse_other_zone(self, lookup: Lookup[Any], operand: Operand) -> None:
         """Refuse parts of a time stamp in the current zone, when whoever runs the query again may have another."""

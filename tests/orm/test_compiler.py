@@ -369,6 +369,7 @@ def test_moments_loaded_in_a_zone_with_summer_time(settings: Any) -> None:
     try:
         assert "autumn" in why_not(moment__lt=timezone.now())
         assert "autumn" in why_not(moments__contains=[timezone.now()])
+        assert where(moment=None) == IsNull(Column("moment"))
     finally:
         connection.settings_dict["TIME_ZONE"] = None
         forget_zone()
