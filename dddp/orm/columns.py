@@ -1,17 +1,63 @@
-"""What PostgreSQL says of a table's columns: their types and collations as they are, not as the model declares them.
+"""How the values of a column compare: in PostgreSQL, by the type that the column has there, and so in Python.
 
-A model may stand on a table that something else made, and a migration may have changed a column by hand; how values
-compare is the column's affair. Looked up once per table and process, as the decoding of its rows is.
+A model may stand on a table that something else made, and a migration may have changed a column by hand; so types and
+collations are looked up, once per table and process, as the decoding of its rows is.
+
+=======================  =============================================================================================
+type                     compared by
+=======================  =============================================================================================
+integers                 value; also with numeric columns, and their digits as text
+numeric, double          value; NaN equals itself and is greater than all; a double with doubles only
+boolean, uuid, bytea     value
+text, varchar            equality, LIKE without case folding; where the collation is deterministic; never order
+date, timestamptz        value; not with the first and last that Python has: ``infinity`` is loaded as these
+time                     equality, not with midnight: ``24:00`` is loaded as that
+inet                     equality
+arrays                   length; elements that are had or shared, of integers, booleans, uuids, texts and dates
+JSON                     keys that have a text or a boolean, or are not there; not numbers, whose digits Python cuts
+=======================  =============================================================================================
+
+``interval`` has no place here: '1 year' equals 360 days in PostgreSQL, and is loaded as 365. Nor has ``char(n)``, whose
+spaces count or not, or ``real``, which Python has not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import datetime
+import enum
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
+from ipaddress import ip_interface
+from typing import Any
+from uuid import UUID
 
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connections, models
+from psycopg2.extensions import Binary
+from psycopg2.extras import Inet
 
-__all__ = ["ColumnType", "column_types"]
+from dddp.livequery.predicate import Column, nan_last
+
+__all__ = [
+    "ARRAYS",
+    "FAMILIES",
+    "INTEGER",
+    "MOMENT",
+    "NUMBERS",
+    "TEXT",
+    "ColumnType",
+    "Family",
+    "Operand",
+    "Refused",
+    "column_types",
+]
+
+
+class Refused(Exception):
+    """Python's answer may not be PostgreSQL's; the reason completes "re-run, because ..."."""
+
 
 #: The type's name is for people. A type without collations counts as deterministic.
 LOOK_UP = """
@@ -54,3 +100,207 @@ def _look_up(table: str, database: str) -> Mapping[str, ColumnType]:
             return {name: ColumnType(*facts) for name, *facts in cursor.fetchall()}
     except (DatabaseError, InterfaceError):
         return {}  # whoever reads the rows meets the same error, and reports it
+
+
+# -- Families
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Family:
+    """Types whose values compare by one rule."""
+
+    name: str
+    constants: tuple[type, ...]  #: what a parameter must be, exactly
+    ordered: bool = True  #: whether ``<`` is PostgreSQL's
+    paired: bool = True  #: whether two columns may be compared
+    comparable: Callable[[Any], Any] | None = None  #: see ``Column``
+    as_text: Callable[[Any], str] | None = None  #: what ``::text`` gives
+    prepared: Callable[[Any], Any] | None = None  #: from a parameter to a constant; raises Refused
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Decimal) and not value.is_finite():
+        raise Refused(f"{value} is no number of a decimal column")
+    return value
+
+
+def _text(value: str) -> str:
+    if "\0" in value:
+        raise Refused("PostgreSQL has no text with a NUL character")
+    return value
+
+
+def _date(value: datetime.date) -> datetime.date:
+    if value in (datetime.date.min, datetime.date.max):
+        raise Refused(f"PostgreSQL's infinite dates are loaded as {value} too")
+    return value
+
+
+def _moment(value: datetime.datetime) -> datetime.datetime:
+    if (value.tzinfo is not None) != settings.USE_TZ:
+        raise Refused("the time's zone does not fit USE_TZ")
+    naive = value if value.tzinfo is None else value.astimezone(datetime.UTC).replace(tzinfo=None)
+    if naive in (datetime.datetime.min, datetime.datetime.max):
+        raise Refused(f"PostgreSQL's infinite times are loaded as {naive} too")
+    return naive.replace(tzinfo=datetime.UTC) if settings.USE_TZ else naive
+
+
+def _time(value: datetime.time) -> datetime.time:
+    if value == datetime.time.min:
+        raise Refused("PostgreSQL's 24:00 is loaded as midnight too")
+    return value
+
+
+def _address(value: Any) -> Any:
+    return ip_interface(value.addr)
+
+
+INTEGER = Family("an integer", (int,), as_text=str)
+NUMERIC = Family("a decimal", (Decimal, int), comparable=nan_last, prepared=_finite)
+DOUBLE = Family("a float", (float,), comparable=nan_last, prepared=nan_last)
+BOOLEAN = Family("a boolean", (bool,))
+TEXT = Family("a text", (str,), ordered=False, as_text=str, prepared=_text)
+IDENTIFIER = Family("a UUID", (UUID,), as_text=str)
+BYTES = Family("bytes", (Binary,), comparable=bytes, prepared=lambda parameter: bytes(parameter.adapted))
+DATE = Family("a date", (datetime.date,), paired=False, prepared=_date)
+MOMENT = Family("a time stamp", (datetime.datetime,), paired=False, prepared=_moment)
+TIME = Family("a time", (datetime.time,), ordered=False, paired=False, prepared=_time)
+ADDRESS = Family("an address", (Inet,), ordered=False, comparable=ip_interface, prepared=_address)
+
+#: By PostgreSQL's type OIDs, which are fixed.
+FAMILIES = {
+    16: BOOLEAN,
+    17: BYTES,
+    20: INTEGER,
+    21: INTEGER,
+    23: INTEGER,
+    25: TEXT,
+    701: DOUBLE,
+    869: ADDRESS,
+    1043: TEXT,
+    1082: DATE,
+    1083: TIME,
+    1184: MOMENT,
+    1700: NUMERIC,
+    2950: IDENTIFIER,
+}
+
+#: Arrays by the family of their elements. Django casts constants to decimals of the column's scale, which rounds them.
+ARRAYS: dict[int, Family | None] = {
+    1000: BOOLEAN,
+    1005: INTEGER,
+    1007: INTEGER,
+    1009: TEXT,
+    1015: TEXT,
+    1016: INTEGER,
+    1022: None,  # double
+    1182: DATE,
+    1185: MOMENT,
+    1231: None,  # numeric
+    2951: IDENTIFIER,
+}
+
+JSONB = 3802
+
+NUMBERS = {INTEGER, NUMERIC}
+"""Families whose columns may be compared with each other's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A column of the row as a lookup names it."""
+
+    field: Any
+    type: ColumnType
+    converters: tuple[Any, ...]  #: what the field makes of a value when it is loaded
+    zone: str  #: in which times are loaded
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return str(self.field.name)
+
+    @property
+    def family(self) -> Family:
+        return self._family(FAMILIES)
+
+    @property
+    def elements(self) -> Family:
+        """The family of an array's elements."""
+        return self._family(ARRAYS)
+
+    def _family(self, families: Mapping[int, Family | None]) -> Family:
+        family = families.get(self.type.oid)
+        if family is None:
+            raise Refused(f"Python does not compare {self.type.name} ({self.name}) as PostgreSQL does")
+        if family is TEXT and not self.type.deterministic:
+            raise Refused(f"the collation of {self.name} is not deterministic: different texts may be equal")
+        if family is MOMENT and self.zone != "UTC":
+            raise Refused(f"{self.name} is loaded in {self.zone}, where an hour may come twice in autumn")
+        return family
+
+    def column(self, comparable: Callable[[Any], Any] | None = None) -> Column:
+        if self.converters:
+            raise Refused(f"{self.name} is loaded as something else than what the column holds")
+        return _column(self.field.attname, comparable)
+
+    def document_key(self, path: Any) -> Column:
+        """The column of a JSON field, for what its documents have at a path of keys."""
+        keys = tuple(path) if isinstance(path, list) else (path,)
+        loads = getattr(type(self.field), "from_db_value", None)
+        plain = loads is models.JSONField.from_db_value and self.field.decoder is None
+        if self.type.oid != JSONB or not plain or len(self.converters) != 1:
+            raise Refused(f"{self.name} is loaded as something else than plain JSON")
+        if not all(isinstance(key, str) and not _is_number(key) for key in keys):
+            raise Refused(f"a number as a key of {self.name} means an array's element or an object's key")
+        return _column(self.field.attname, DocumentKey(keys))
+
+    def constant(self, family: Family, parameter: Any) -> Any:
+        """A parameter as what the column's values are compared with."""
+        if isinstance(parameter, str):
+            parameter = str.__str__(parameter)  # choices and safe strings are sent as the text they are
+        if type(parameter) not in family.constants:
+            raise Refused(
+                f"{self.name}, {family.name}, is compared with something else: {type(parameter).__name__}"
+            )
+        try:
+            return family.prepared(parameter) if family.prepared else parameter
+        except (OverflowError, ValueError) as error:
+            raise Refused(f"{self.name} is compared with an odd value: {error}") from error
+
+
+@lru_cache(maxsize=4096)  # the keys of JSON documents may come from clients
+def _column(name: str, comparable: Callable[[Any], Any] | None) -> Column:
+    """One object for all the queries that name the column."""
+    return Column(name, comparable)
+
+
+class Unequal(enum.Enum):
+    """What a JSON document may have at a key that equals neither a text nor a boolean."""
+
+    NULL = "null"
+    OTHER = "other"  #: a number, an array, an object
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentKey:
+    """What a JSON document has at a path of keys; None, which is NULL, where it is not so deep."""
+
+    path: tuple[str, ...]
+
+    def __call__(self, document: Any) -> Any:
+        for key in self.path:
+            if type(document) is not dict or key not in document:
+                return None
+            document = document[key]
+        if document is None:
+            return Unequal.NULL
+        return document if type(document) in (str, bool) else Unequal.OTHER
+
+
+def _is_number(key: str) -> bool:
+    try:
+        int(key)
+    except ValueError:
+        return False
+    return True

@@ -4,57 +4,31 @@ What is not understood is no error: the query is kept by running it again. A pre
 for every row of the table, or not exist.
 
 The tree of ANDs, ORs and NOTs is Django's; a single lookup is understood by the SQL it makes, whatever class made it:
-``year=2000`` is the BETWEEN that it writes, and a constant is the parameter that is sent. Whether Python's comparison
-is PostgreSQL's depends on the type that the column has in the database:
-
-=======================  =============================================================================================
-type                     compared by
-=======================  =============================================================================================
-integers                 value; also with numeric columns, and their digits as text
-numeric, double          value; NaN equals itself and is greater than all; a double with doubles only
-boolean, uuid, bytea     value
-text, varchar            equality, LIKE without case folding; where the collation is deterministic; never order
-date, timestamptz        value; not with the first and last that Python has: ``infinity`` is loaded as these
-time                     equality, not with midnight: ``24:00`` is loaded as that
-inet                     equality
-arrays                   length; elements that are had or shared, of integers, booleans, uuids, texts and dates
-JSON                     keys that have a text or a boolean, or are not there; not numbers, whose digits Python cuts
-=======================  =============================================================================================
-
-``interval`` has no place here: '1 year' equals 360 days in PostgreSQL, and is loaded as 365. Nor has ``char(n)``, whose
-spaces count or not, or ``real``, which Python has not.
+``year=2000`` is the BETWEEN that it writes, and a constant is the parameter that is sent. Whether Python's
+comparison of the column's values is PostgreSQL's is said in ``orm.columns``.
 """
 
 from __future__ import annotations
 
-import datetime
-import enum
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from decimal import Decimal
-from functools import lru_cache
-from ipaddress import ip_interface
 from typing import Any
-from uuid import UUID
 
-from django.conf import settings
 from django.core.exceptions import EmptyResultSet, FullResultSet
-from django.db import connections, models
+from django.db import connections
 from django.db.models import Func
 from django.db.models.expressions import Col
 from django.db.models.lookups import Lookup
 from django.db.models.sql import Query
 from django.db.models.sql.where import AND, OR, NothingNode, WhereNode
 from django.utils import timezone
-from psycopg2.extensions import Binary
-from psycopg2.extras import Inet, Json
+from psycopg2.extras import Json
 
 from dddp.livequery.predicate import (
     ALWAYS,
     NEVER,
-    Column,
     Compare,
     CompareColumns,
     Elements,
@@ -65,10 +39,20 @@ from dddp.livequery.predicate import (
     Predicate,
     all_of,
     any_of,
-    nan_last,
     negate,
 )
-from dddp.orm.columns import ColumnType, column_types
+from dddp.orm.columns import (
+    ARRAYS,
+    FAMILIES,
+    INTEGER,
+    MOMENT,
+    NUMBERS,
+    TEXT,
+    Family,
+    Operand,
+    Refused,
+    column_types,
+)
 from dddp.orm.documents import ModelShape
 from dddp.orm.tables import concrete, nodes
 
@@ -88,10 +72,6 @@ class NotCompilable:
     reason: str  #: completes "re-run, because ..."
 
 
-class _Refused(Exception):
-    """Raised deep in a WHERE with the reason."""
-
-
 def compile_predicate(
     query: Query, shape: ModelShape, database: str, carried: Iterable[str] = ()
 ) -> Predicate | NotCompilable:
@@ -104,7 +84,7 @@ def compile_predicate(
     try:
         _refuse_more_than_where(query)
         expression = _Where(query, shape, database, frozenset(carried)).expression(query.where)
-    except _Refused as refused:
+    except Refused as refused:
         return NotCompilable(str(refused))
     return everything if expression == ALWAYS else nothing if expression == NEVER else Predicate(expression)
 
@@ -127,7 +107,7 @@ def _refuse_more_than_where(query: Query) -> None:
     }
     for reason, applies in found.items():
         if applies:
-            raise _Refused(reason)
+            raise Refused(reason)
 
 
 def _may_multiply(annotation: Any) -> bool:
@@ -139,211 +119,6 @@ def _is_scalar(function: Func) -> bool:
     own = type(function) is Func or not type(function).__module__.startswith("django.")
     renamed = {"function", "template"} & function.extra.keys()
     return not (own or renamed or getattr(function, "set_returning", False))
-
-
-# -- Types
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Family:
-    """Types whose values compare by one rule."""
-
-    name: str
-    constants: tuple[type, ...]  #: what a parameter must be, exactly
-    ordered: bool = True  #: whether ``<`` is PostgreSQL's
-    paired: bool = True  #: whether two columns may be compared
-    comparable: Callable[[Any], Any] | None = None  #: see ``Column``
-    as_text: Callable[[Any], str] | None = None  #: what ``::text`` gives
-    prepared: Callable[[Any], Any] | None = None  #: from a parameter to a constant; raises _Refused
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Decimal) and not value.is_finite():
-        raise _Refused(f"{value} is no number of a decimal column")
-    return value
-
-
-def _text(value: str) -> str:
-    if "\0" in value:
-        raise _Refused("PostgreSQL has no text with a NUL character")
-    return value
-
-
-def _date(value: datetime.date) -> datetime.date:
-    if value in (datetime.date.min, datetime.date.max):
-        raise _Refused(f"PostgreSQL's infinite dates are loaded as {value} too")
-    return value
-
-
-def _moment(value: datetime.datetime) -> datetime.datetime:
-    if (value.tzinfo is not None) != settings.USE_TZ:
-        raise _Refused("the time's zone does not fit USE_TZ")
-    naive = value if value.tzinfo is None else value.astimezone(datetime.UTC).replace(tzinfo=None)
-    if naive in (datetime.datetime.min, datetime.datetime.max):
-        raise _Refused(f"PostgreSQL's infinite times are loaded as {naive} too")
-    return naive.replace(tzinfo=datetime.UTC) if settings.USE_TZ else naive
-
-
-def _time(value: datetime.time) -> datetime.time:
-    if value == datetime.time.min:
-        raise _Refused("PostgreSQL's 24:00 is loaded as midnight too")
-    return value
-
-
-def _address(value: Any) -> Any:
-    return ip_interface(value.addr)
-
-
-INTEGER = Family("an integer", (int,), as_text=str)
-NUMERIC = Family("a decimal", (Decimal, int), comparable=nan_last, prepared=_finite)
-DOUBLE = Family("a float", (float,), comparable=nan_last, prepared=nan_last)
-BOOLEAN = Family("a boolean", (bool,))
-TEXT = Family("a text", (str,), ordered=False, as_text=str, prepared=_text)
-IDENTIFIER = Family("a UUID", (UUID,), as_text=str)
-BYTES = Family("bytes", (Binary,), comparable=bytes, prepared=lambda parameter: bytes(parameter.adapted))
-DATE = Family("a date", (datetime.date,), paired=False, prepared=_date)
-MOMENT = Family("a time stamp", (datetime.datetime,), paired=False, prepared=_moment)
-TIME = Family("a time", (datetime.time,), ordered=False, paired=False, prepared=_time)
-ADDRESS = Family("an address", (Inet,), ordered=False, comparable=ip_interface, prepared=_address)
-
-#: By PostgreSQL's type OIDs, which are fixed.
-FAMILIES = {
-    16: BOOLEAN,
-    17: BYTES,
-    20: INTEGER,
-    21: INTEGER,
-    23: INTEGER,
-    25: TEXT,
-    701: DOUBLE,
-    869: ADDRESS,
-    1043: TEXT,
-    1082: DATE,
-    1083: TIME,
-    1184: MOMENT,
-    1700: NUMERIC,
-    2950: IDENTIFIER,
-}
-
-#: Arrays by the family of their elements. Django casts constants to decimals of the column's scale, which rounds them.
-ARRAYS: dict[int, Family | None] = {
-    1000: BOOLEAN,
-    1005: INTEGER,
-    1007: INTEGER,
-    1009: TEXT,
-    1015: TEXT,
-    1016: INTEGER,
-    1022: None,  # double
-    1182: DATE,
-    1185: MOMENT,
-    1231: None,  # numeric
-    2951: IDENTIFIER,
-}
-
-JSONB = 3802
-
-NUMBERS = {INTEGER, NUMERIC}
-"""Families whose columns may be compared with each other's."""
-
-
-@dataclass(frozen=True, slots=True)
-class Operand:
-    """A column of the row as a lookup names it."""
-
-    field: Any
-    type: ColumnType
-    converters: tuple[Any, ...]  #: what the field makes of a value when it is loaded
-    zone: str  #: in which times are loaded
-
-    @property
-    def name(self) -> str:
-        """For people."""
-        return str(self.field.name)
-
-    @property
-    def family(self) -> Family:
-        return self._family(FAMILIES)
-
-    @property
-    def elements(self) -> Family:
-        """The family of an array's elements."""
-        return self._family(ARRAYS)
-
-    def _family(self, families: Mapping[int, Family | None]) -> Family:
-        family = families.get(self.type.oid)
-        if family is None:
-            raise _Refused(f"Python does not compare {self.type.name} ({self.name}) as PostgreSQL does")
-        if family is TEXT and not self.type.deterministic:
-            raise _Refused(f"the collation of {self.name} is not deterministic: different texts may be equal")
-        if family is MOMENT and self.zone != "UTC":
-            raise _Refused(f"{self.name} is loaded in {self.zone}, where an hour may come twice in autumn")
-        return family
-
-    def column(self, comparable: Callable[[Any], Any] | None = None) -> Column:
-        if self.converters:
-            raise _Refused(f"{self.name} is loaded as something else than what the column holds")
-        return _column(self.field.attname, comparable)
-
-    def document_key(self, path: Any) -> Column:
-        """The column of a JSON field, for what its documents have at a path of keys."""
-        keys = tuple(path) if isinstance(path, list) else (path,)
-        plain = (
-            type(self.field).from_db_value is models.JSONField.from_db_value and self.field.decoder is None
-        )
-        if self.type.oid != JSONB or not plain or len(self.converters) != 1:
-            raise _Refused(f"{self.name} is loaded as something else than plain JSON")
-        if not all(isinstance(key, str) and not _is_number(key) for key in keys):
-            raise _Refused(f"a number as a key of {self.name} means an array's element or an object's key")
-        return _column(self.field.attname, DocumentKey(keys))
-
-    def constant(self, family: Family, parameter: Any) -> Any:
-        """A parameter as what the column's values are compared with."""
-        if isinstance(parameter, str):
-            parameter = str.__str__(parameter)  # choices and safe strings are sent as the text they are
-        if type(parameter) not in family.constants:
-            raise _Refused(
-                f"{self.name}, {family.name}, is compared with something else: {type(parameter).__name__}"
-            )
-        try:
-            return family.prepared(parameter) if family.prepared else parameter
-        except (OverflowError, ValueError) as error:
-            raise _Refused(f"{self.name} is compared with an odd value: {error}") from error
-
-
-@lru_cache(maxsize=4096)  # the keys of JSON documents may come from clients
-def _column(name: str, comparable: Callable[[Any], Any] | None) -> Column:
-    """One object for all the queries that name the column."""
-    return Column(name, comparable)
-
-
-class Unequal(enum.Enum):
-    """What a JSON document may have at a key that equals neither a text nor a boolean."""
-
-    NULL = "null"
-    OTHER = "other"  #: a number, an array, an object
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentKey:
-    """What a JSON document has at a path of keys; None, which is NULL, where it is not so deep."""
-
-    path: tuple[str, ...]
-
-    def __call__(self, document: Any) -> Any:
-        for key in self.path:
-            if type(document) is not dict or key not in document:
-                return None
-            document = document[key]
-        if document is None:
-            return Unequal.NULL
-        return document if type(document) in (str, bool) else Unequal.OTHER
-
-
-def _is_number(key: str) -> bool:
-    try:
-        int(key)
-    except ValueError:
-        return False
-    return True
 
 
 # -- The WHERE
@@ -377,13 +152,13 @@ class _Where:
             return NEVER
         if isinstance(node, Lookup):
             return self._lookup(node)
-        raise _Refused(f"{type(node).__name__} is understood by PostgreSQL only")
+        raise Refused(f"{type(node).__name__} is understood by PostgreSQL only")
 
     def _connected(self, node: WhereNode) -> Expression:
         if not node.children:
             return ALWAYS
         if node.connector not in (AND, OR):
-            raise _Refused("XOR is understood by PostgreSQL only")
+            raise Refused("XOR is understood by PostgreSQL only")
         join = all_of if node.connector == AND else any_of
         joined = join([self.expression(child) for child in node.children])
         return negate(joined) if node.negated else joined
@@ -402,7 +177,7 @@ class _Where:
                 operands = [self._operand(columns[int(n)]) for n in COLUMN_NUMBER.findall(sql)]
                 self._refuse_other_zone(lookup, operands[0])
                 return translate(match, operands, list(parameters))
-        raise _Refused(_reason(lookup, sql))
+        raise Refused(_reason(lookup, sql))
 
     def _with_columns_marked(self, lookup: Any, sql: str) -> tuple[str, list[Any]]:
         """The SQL with ``$0``, ``$1`` for its columns, and these."""
@@ -414,9 +189,9 @@ class _Where:
     def _operand(self, col: Any) -> Operand:
         field = col.target
         if col.alias != self.base or field not in self.model._meta.local_concrete_fields:
-            raise _Refused(f"{field.name} is a column of another table")
+            raise Refused(f"{field.name} is a column of another table")
         if not (field.primary_key or field.is_relation or field.column in self.carried):
-            raise _Refused(
+            raise Refused(
                 f"{field.name} is not in the feed: publish it, or name it in the collection's filter_fields"
             )
         loaded = field.get_col(self.model._meta.db_table)
@@ -426,14 +201,14 @@ class _Where:
         )
         type_ = self.types.get(field.column)
         if type_ is None:
-            raise _Refused(f"the database does not tell the type of {field.name}; run migrate")
+            raise Refused(f"the database does not tell the type of {field.name}; run migrate")
         return Operand(field, type_, converters, self.connection.timezone_name)
 
     def _refuse_other_zone(self, lookup: Lookup[Any], operand: Operand) -> None:
         """Refuse parts of a time stamp in the current zone, when whoever runs the query again may have another."""
         transformed = type(lookup.lhs) is not Col and FAMILIES.get(operand.type.oid) is MOMENT
         if transformed and timezone.get_current_timezone() != timezone.get_default_timezone():
-            raise _Refused(f"a part of {operand.name} is compared in a time zone other than TIME_ZONE")
+            raise Refused(f"a part of {operand.name} is compared in a time zone other than TIME_ZONE")
 
 
 def _reason(lookup: Any, sql: str) -> str:
@@ -482,7 +257,7 @@ def _standard(operator: str) -> str:
 
 def _refuse_order(operand: Operand, family: Family, operator: str) -> None:
     if not family.ordered and operator not in ("=", "<>", "!="):
-        raise _Refused(f"Python does not order {operand.type.name} ({operand.name}) as PostgreSQL does")
+        raise Refused(f"Python does not order {operand.type.name} ({operand.name}) as PostgreSQL does")
 
 
 def _comparison_of_columns(
@@ -491,12 +266,12 @@ def _comparison_of_columns(
     one, other = operands
     families = {one.family, other.family}
     if not (families <= NUMBERS or (len(families) == 1 and one.family.paired)):
-        raise _Refused(
+        raise Refused(
             f"Python does not compare {one.type.name} ({one.name}) with {other.type.name} ({other.name}) "
             "as PostgreSQL does"
         )
     if one.type.collation != other.type.collation:
-        raise _Refused(f"{one.name} and {other.name} have different collations")
+        raise Refused(f"{one.name} and {other.name} have different collations")
     _refuse_order(one, one.family, match[2])
     left, right = (operand.column(operand.family.comparable) for operand in operands)
     return CompareColumns(left, _standard(match[2]), right)
@@ -518,7 +293,7 @@ def _like(match: re.Match[str], operands: list[Operand], parameters: list[Any]) 
     (operand,) = operands
     family = operand.family
     if family.as_text is None:
-        raise _Refused(f"PostgreSQL's text of {operand.type.name} ({operand.name}) is not Python's")
+        raise Refused(f"PostgreSQL's text of {operand.type.name} ({operand.name}) is not Python's")
     how, text = _pattern(operand.constant(TEXT, parameters[0]))
     return MatchesText(operand.column(None if family is TEXT else family.as_text), how, text)
 
@@ -527,10 +302,10 @@ def _pattern(pattern: str) -> tuple[str, str]:
     r"""What a pattern of LIKE asks for: ``%50\%`` is ("endswith", "50%")."""
     first, literal, last = LIKE.fullmatch(pattern).groups()  # type: ignore[union-attr]  # anything matches
     if literal is None:
-        raise _Refused(f"the pattern {pattern!r} is more than a part of a text")
+        raise Refused(f"the pattern {pattern!r} is more than a part of a text")
     how = "contains" if first and last else "startswith" if last else "endswith"
     if not (first or last):
-        raise _Refused(f"the pattern {pattern!r} is no part of a text")
+        raise Refused(f"the pattern {pattern!r} is no part of a text")
     return how, ESCAPED.sub(r"\1", literal)
 
 
@@ -541,7 +316,7 @@ ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 def _length(match: re.Match[str], operands: list[Operand], parameters: list[Any]) -> Expression:
     operand = operands[0]
     if operand.type.oid not in ARRAYS:
-        raise _Refused(f"{operand.type.name} ({operand.name}) may be loaded in another form than a list")
+        raise Refused(f"{operand.type.name} ({operand.name}) may be loaded in another form than a list")
     return Compare(operand.column(len), _standard(match[2]), operand.constant(INTEGER, parameters[0]))
 
 
@@ -559,7 +334,7 @@ def _element(operand: Operand, family: Family, value: Any) -> Any:
     constant = operand.constant(family, value)
     limit = getattr(operand.field.base_field, "max_length", None)
     if isinstance(constant, str) and limit is not None and len(constant) > limit:
-        raise _Refused(f"PostgreSQL cuts {constant!r} to the length of {operand.name}'s elements")
+        raise Refused(f"PostgreSQL cuts {constant!r} to the length of {operand.name}'s elements")
     return constant
 
 
@@ -575,8 +350,8 @@ def _document_key(match: re.Match[str], operands: list[Operand], parameters: lis
 def _document(operand: Operand, parameter: Any) -> Any:
     document = parameter.adapted if isinstance(parameter, Json) else parameter
     if not isinstance(parameter, Json) or type(document) not in (str, bool):
-        raise _Refused(f"in {operand.name} only texts and booleans compare in Python as in PostgreSQL")
-    return _text(document) if isinstance(document, str) else document
+        raise Refused(f"in {operand.name} only texts and booleans compare in Python as in PostgreSQL")
+    return operand.constant(TEXT, document) if isinstance(document, str) else document
 
 
 COLUMN_NUMBER = re.compile(COLUMN)
