@@ -12,35 +12,46 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet, FullResultSet
-from django.db import connections
+from django.db import connections, models
 from django.db.models import Func
 from django.db.models.expressions import Col
+from django.db.models.lookups import In as InLookup
 from django.db.models.lookups import Lookup
 from django.db.models.sql import Query
+from django.db.models.sql.constants import INNER
+from django.db.models.sql.datastructures import BaseTable, Join
 from django.db.models.sql.where import AND, OR, NothingNode, WhereNode
 from django.utils import timezone
 from psycopg2.extras import Json
 
+from dddp.changes import Table
 from dddp.livequery.predicate import (
     ALWAYS,
     NEVER,
+    And,
+    Column,
     Compare,
     CompareColumns,
     Elements,
     Expression,
     In,
+    InSet,
     IsNull,
     MatchesText,
+    Not,
+    Or,
     Predicate,
+    SetSpec,
     all_of,
     any_of,
     negate,
 )
+from dddp.livequery.setuse import uses_of
 from dddp.orm.columns import (
     ARRAYS,
     FAMILIES,
@@ -48,15 +59,17 @@ from dddp.orm.columns import (
     MOMENT,
     NUMBERS,
     TEXT,
+    ColumnType,
     Family,
     Operand,
     Refused,
     column_types,
 )
 from dddp.orm.documents import ModelShape
-from dddp.orm.tables import concrete, nodes
+from dddp.orm.sets import rows_of
+from dddp.orm.tables import concrete, nodes, table_of
 
-__all__ = ["NotCompilable", "compile_predicate", "everything", "nothing"]
+__all__ = ["NotCompilable", "compile_predicate", "everything", "nothing", "sets_of"]
 
 everything = Predicate(ALWAYS)
 """The predicate of an unfiltered query: each row of the table belongs to it."""
@@ -73,20 +86,39 @@ class NotCompilable:
 
 
 def compile_predicate(
-    query: Query, shape: ModelShape, database: str, carried: Iterable[str] = ()
+    query: Query, shape: ModelShape, database: str, carried: Mapping[Table, Iterable[str]] | None = None
 ) -> Predicate | NotCompilable:
-    """The predicate of a query over one table, or why there is none that is certain.
+    """The predicate of a query's rows, or why there is none that is certain.
 
     Args:
         query: as compiling it to SQL left it, so that the joins of its ordering are there too.
-        carried: columns that the feed carries besides the key, the foreign keys and those of the shape.
+        carried: columns that the feed carries besides keys, foreign keys and those of the shape, by table.
     """
+    known = {table: frozenset(columns) for table, columns in (carried or {}).items()}
+    known[shape.table] = known.get(shape.table, frozenset()) | set(shape.columns)
     try:
-        _refuse_more_than_where(query)
-        expression = _Where(query, shape, database, frozenset(carried)).expression(query.where)
+        if query.model is None or table_of(query.model) != shape.table:
+            raise Refused("it joins the tables of a model and its parents")
+        expression = _Where(query, database, known).whole()
     except Refused as refused:
         return NotCompilable(str(refused))
     return everything if expression == ALWAYS else nothing if expression == NEVER else Predicate(expression)
+
+
+def sets_of(predicate: Predicate, database: str) -> dict[SetSpec, models.QuerySet[Any]]:
+    """The live sets that a predicate uses, and those that these use, each with the queryset of its rows.
+
+    Raises:
+        CannotWrite: one cannot be read back.
+    """
+    found: dict[SetSpec, models.QuerySet[Any]] = {}
+    waiting = [predicate.expression]
+    while waiting:
+        for use in uses_of(waiting.pop()):
+            if use.values not in found:
+                found[use.values] = rows_of(use.values, database)
+                waiting.append(use.values.where)
+    return found
 
 
 # -- The query around the WHERE
@@ -94,20 +126,32 @@ def compile_predicate(
 
 def _refuse_more_than_where(query: Query) -> None:
     """Refuse what lets another row in or out than WHERE does."""
-    used = [alias for alias, count in query.alias_refcount.items() if count]
     found = {
         "it is a slice": query.is_sliced,
         "it combines queries": bool(query.combinator),
         "it is distinct": query.distinct,
         "it contains raw SQL": bool(query.extra or query.extra_tables),
         "it aggregates": query.group_by is not None,
-        # An inner join drops rows even for the sake of ordering.
-        "it joins tables": used not in ([], [query.base_table]),
+        "it joins something else than tables": not all(
+            _is_plain(query.alias_map[each]) for each in _used(query)
+        ),
         "an annotation may give several rows": any(map(_may_multiply, query.annotations.values())),
     }
     for reason, applies in found.items():
         if applies:
             raise Refused(reason)
+
+
+def _used(query: Query) -> list[str]:
+    return [alias for alias, count in query.alias_refcount.items() if count]
+
+
+def _is_plain(source: Any) -> bool:
+    """Whether a source of rows is the base table, or a join on one pair of columns and nothing else."""
+    if isinstance(source, BaseTable):
+        return True
+    plain = isinstance(source, Join) and source.filtered_relation is None and len(source.join_cols) == 1
+    return plain and not source.join_field.get_extra_restriction(None, None)
 
 
 def _may_multiply(annotation: Any) -> bool:
@@ -134,16 +178,73 @@ FOLDING = {"iexact", "icontains", "istartswith", "iendswith"}
 PATTERNS = {"regex", "iregex"}
 
 
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One table of the query."""
+
+    model: type[models.Model]
+    types: Mapping[str, ColumnType]
+    carried: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Related:
+    """A test of the one row that a row refers to, as a test of the row: what says that it is TRUE, and FALSE."""
+
+    true: Expression
+    false: Expression
+
+    def negated(self) -> Any:
+        return _Related(self.false, self.true)
+
+
 class _Where:
     """Translates the WHERE of one query."""
 
-    def __init__(self, query: Query, shape: ModelShape, database: str, carried: frozenset[str]) -> None:
-        self.model = concrete(shape.model)
+    def __init__(self, query: Query, database: str, carried: Mapping[Table, frozenset[str]]) -> None:
+        self.query = query
+        self.database = database
         self.connection = connections[database]
         self.compiler: Any = query.get_compiler(using=database)
         self.base = query.base_table
-        self.types = column_types(self.model, database)
-        self.carried = carried | set(shape.columns)
+        self.carried = carried
+        self.levels: dict[str | None, Level] = {}
+
+    def whole(self) -> Expression:
+        """What a row must be so that the query has it, whatever it joins."""
+        _refuse_more_than_where(self.query)
+        parts: list[Any] = []
+        many: dict[str, list[Expression]] = {}  # join to many rows -> what one of them must satisfy
+        for node in self._conjuncts(self.query.where):
+            alias = self._many(node)
+            if alias is not None:
+                many.setdefault(alias, []).append(self._of_one_of_many(node, alias))
+            else:
+                parts.append(self._same_row(node) or self.expression(node))
+        implied = {each for node in self._conjuncts(self.query.where) for each in self._implied(node)}
+        for alias in _used(self.query):
+            if alias != self.base:
+                parts += self._existence(alias, many, implied)
+        return _settled(all_of(parts))
+
+    def _implied(self, node: Any) -> Iterable[str]:
+        """The joined tables of which there is a row where a lookup is TRUE."""
+        absence = isinstance(node, Lookup) and node.lookup_name == "isnull" and node.rhs
+        if isinstance(node, Lookup) and not absence:
+            for alias in self._aliases(node):
+                yield from self._path(alias)
+
+    def _aliases(self, lookup: Lookup[Any]) -> set[str]:
+        """The tables of this query that a lookup names columns of."""
+        columns: list[Any] = [each for each in nodes(lookup) if type(each) is Col]
+        return {each.alias for each in columns if each.alias in self.query.alias_map}
+
+    def _conjuncts(self, node: Any) -> Iterable[Any]:
+        if isinstance(node, WhereNode) and node.connector == AND and not node.negated:
+            for child in node.children:
+                yield from self._conjuncts(child)
+        else:
+            yield node
 
     def expression(self, node: Any) -> Expression:
         if isinstance(node, WhereNode):
@@ -163,20 +264,168 @@ class _Where:
         joined = join([self.expression(child) for child in node.children])
         return negate(joined) if node.negated else joined
 
+    # -- Other tables
+
+    def level(self, alias: str | None) -> Level:
+        """The table behind an alias."""
+        if alias not in self.levels:
+            joined = alias is not None and alias != self.base
+            related: Any = self._join(alias).join_field.related_model if joined else self.query.model
+            model = concrete(related)
+            carried = self.carried.get(table_of(model), frozenset())
+            self.levels[alias] = Level(model, column_types(model, self.database), carried)
+        return self.levels[alias]
+
+    def _join(self, alias: str | None) -> Any:
+        """The join that brings an alias in."""
+        return self.query.alias_map[str(alias)]
+
+    def _link(self, alias: str | None, name: str) -> Column:
+        """A column that tables are joined by."""
+        level = self.level(alias)
+        field = next(each for each in level.model._meta.local_concrete_fields if each.column == name)
+        operand = self._operand(level, field)
+        if operand.family.comparable is not None:
+            raise Refused(f"{operand.name} joins tables by values that Python compares in another form")
+        return operand.column()
+
+    def _lifted(self, alias: str | None, expression: Expression, to: str | None = None) -> Expression:
+        """A test of a joined table's row as one of the row it is joined to, down to the query's own."""
+        while alias not in (self.base, to):
+            join = self._join(alias)
+            ((own, other),) = join.join_cols
+            column = self._link(alias, other)
+            if isinstance(expression, InSet) and expression.column == column:
+                values = expression.values  # references to the rows of this table: each has one
+            else:
+                values = SetSpec(table_of(self.level(alias).model), expression, column)
+            expression = InSet(self._link(join.parent_alias, own), values)
+            alias = join.parent_alias
+        return expression
+
+    def _related(self, alias: str, test: Expression) -> Any:
+        """A test of the one row that a row refers to; without such a row only IS NULL is true."""
+        if isinstance(test, IsNull):
+            join = self._join(alias)
+            if isinstance(join.join_field, models.ForeignKey) and not self._may_be_null(alias, test.columns):
+                # Only the row's own absence makes it NULL: the reference to it is NULL.
+                ((own, _),) = join.join_cols
+                reference = IsNull(self._link(join.parent_alias, own))
+                if join.parent_alias == self.base:
+                    return _Related(reference, negate(reference))
+                return self._related(join.parent_alias, reference)
+            present = self._lifted(alias, negate(test))
+            assert isinstance(present, InSet)
+            return _Related(any_of([IsNull(present.column), negate(present)]), present)
+        if isinstance(test, Not) and isinstance(test.part, IsNull):
+            return self._related(alias, test.part).negated()
+        true = self._lifted(alias, test)
+        # Where nothing can be NULL, what is not TRUE is FALSE, and one set tells both.
+        false = negate(true) if self._is_total(alias, test) else self._lifted(alias, negate(test))
+        return _Related(true, false)
+
+    def _is_total(self, alias: str, test: Expression) -> bool:
+        """Whether a test of a joined row is TRUE or FALSE for every row of the query that has such a row."""
+        *between, first = (self._join(each) for each in self._path(alias))
+        if isinstance(first.join_field, models.OneToOneRel) or any(map(_may_be_absent, between)):
+            return False
+        return not self._may_be_null(alias, test.columns)
+
+    def _may_be_null(self, alias: str, names: Collection[str]) -> bool:
+        """Whether some column may be NULL in a row that is there."""
+        fields = {each.attname: each for each in self.level(alias).model._meta.local_concrete_fields}
+        return any(fields[name].null for name in names)
+
+    def _existence(
+        self, alias: str, many: Mapping[str, list[Expression]], implied: Collection[str]
+    ) -> Iterable[Expression]:
+        """What an inner join asks for besides the WHERE: that there is a row."""
+        join = self._join(alias)
+        _refuse_loose(join)
+        if join.join_type != INNER:
+            return
+        if _is_to_many(join):
+            yield self._lifted(alias, all_of(many.get(alias, [])))
+        elif _may_be_absent(join) and alias not in implied:
+            ((own, _),) = join.join_cols
+            yield self._lifted(join.parent_alias, negate(IsNull(self._link(join.parent_alias, own))))
+
+    def _many(self, node: Any) -> str | None:
+        """The join to many rows that a lookup goes through."""
+        if not isinstance(node, Lookup):
+            return None
+        path = [each for alias in self._aliases(node) for each in self._path(alias) if self._is_many(each)]
+        if len(set(path)) > 1:
+            raise Refused("it goes through two relations to many rows")
+        return path[0] if path else None
+
+    def _path(self, alias: str | None) -> Iterable[str]:
+        """A joined table and those between it and the query's own."""
+        while alias is not None and alias != self.base:
+            yield alias
+            alias = self._join(alias).parent_alias
+
+    def _is_many(self, alias: str) -> bool:
+        return _is_to_many(self._join(alias))
+
+    def _of_one_of_many(self, lookup: Lookup[Any], many: str) -> Expression:
+        """A test of one of many related rows: lookups in one filter() are about the same one."""
+        if self._join(many).join_type != INNER:
+            raise Refused("it asks for the absence of related rows")
+        alias, test = self._translated(lookup)
+        if isinstance(test, IsNull):
+            raise Refused("it asks for the absence of related rows")
+        return test if alias == many else self._lifted(alias, test, to=many)
+
+    def _same_row(self, node: Any) -> Expression | None:
+        """The condition inside ``pk IN (SELECT pk FROM the same table WHERE ...)``."""
+        inner = getattr(node, "rhs", None)
+        if not (isinstance(node, InLookup) and isinstance(inner, Query) and type(node.lhs) is Col):
+            return None
+        key = self.level(self.base).model._meta.pk
+        selected = list(inner.select)
+        same = (
+            node.lhs.alias == self.base
+            and node.lhs.target == key
+            and inner.model is not None
+            and concrete(inner.model) is self.level(self.base).model
+            and len(selected) == 1
+            and type(selected[0]) is Col
+            and selected[0].target == key
+            and selected[0].alias == inner.base_table
+        )
+        return _Where(inner, self.database, self.carried).whole() if same else None
+
     def _lookup(self, lookup: Lookup[Any]) -> Expression:
+        if self._many(lookup) is not None:
+            raise Refused("a relation to many rows is part of OR or NOT")
+        alias, test = self._translated(lookup)
+        related: Expression = test if alias == self.base else self._related(str(alias), test)
+        return related
+
+    def _translated(self, lookup: Lookup[Any]) -> tuple[str | None, Expression]:
+        """A lookup as a test of the row of one table, and which."""
         try:
             sql, parameters = self.compiler.compile(lookup)
         except EmptyResultSet:
-            return NEVER
+            return self.base, NEVER
         except FullResultSet:
-            return ALWAYS
+            return self.base, ALWAYS
         sql, columns = self._with_columns_marked(lookup, sql)
+        aliases = {col.alias for col in columns} or {self.base}
+        if not aliases <= {self.base, *self.query.alias_map}:
+            raise Refused(_reason(lookup, sql))
+        if len(aliases) > 1:
+            raise Refused("it compares columns of two tables")
+        (alias,) = aliases
         for form, translate in FORMS:
             match = form.fullmatch(sql)
             if match:
-                operands = [self._operand(columns[int(n)]) for n in COLUMN_NUMBER.findall(sql)]
+                level = self.level(alias)
+                named = [columns[int(n)].target for n in COLUMN_NUMBER.findall(sql)]
+                operands = [self._operand(level, field) for field in named]
                 self._refuse_other_zone(lookup, operands[0])
-                return translate(match, operands, list(parameters))
+                return alias, translate(match, operands, list(parameters))
         raise Refused(_reason(lookup, sql))
 
     def _with_columns_marked(self, lookup: Any, sql: str) -> tuple[str, list[Any]]:
@@ -186,20 +435,19 @@ class _Where:
             sql = sql.replace(column, f"${number}")
         return sql, list(columns.values())
 
-    def _operand(self, col: Any) -> Operand:
-        field = col.target
-        if col.alias != self.base or field not in self.model._meta.local_concrete_fields:
+    def _operand(self, level: Level, field: Any) -> Operand:
+        if field not in level.model._meta.local_concrete_fields:
             raise Refused(f"{field.name} is a column of another table")
-        if not (field.primary_key or field.is_relation or field.column in self.carried):
+        if not (field.primary_key or field.is_relation or field.column in level.carried):
             raise Refused(
                 f"{field.name} is not in the feed: publish it, or name it in the collection's filter_fields"
             )
-        loaded = field.get_col(self.model._meta.db_table)
+        loaded = field.get_col(level.model._meta.db_table)
         converters = (
             *self.connection.ops.get_db_converters(loaded),
             *loaded.get_db_converters(self.connection),
         )
-        type_ = self.types.get(field.column)
+        type_ = level.types.get(field.column)
         if type_ is None:
             raise Refused(f"the database does not tell the type of {field.name}; run migrate")
         return Operand(field, type_, converters, self.connection.timezone_name)
@@ -209,6 +457,38 @@ class _Where:
         transformed = type(lookup.lhs) is not Col and FAMILIES.get(operand.type.oid) is MOMENT
         if transformed and timezone.get_current_timezone() != timezone.get_default_timezone():
             raise Refused(f"a part of {operand.name} is compared in a time zone other than TIME_ZONE")
+
+
+def _settled(expression: Any) -> Expression:
+    """The expression with what makes each test of a related row TRUE: negations have been pushed down to them."""
+    if isinstance(expression, _Related):
+        return expression.true
+    if isinstance(expression, And | Or):
+        return type(expression)(tuple(_settled(part) for part in expression.parts))
+    settled: Expression = expression
+    return settled
+
+
+def _is_to_many(join: Any) -> bool:
+    relation = getattr(join, "join_field", None)
+    forward = isinstance(relation, models.ForeignKey)
+    return relation is not None and not forward and not isinstance(relation, models.OneToOneRel)
+
+
+def _foreign_key(join: Any) -> Any:
+    """The foreign key that a join follows, in whichever direction."""
+    relation = join.join_field
+    return relation if isinstance(relation, models.ForeignKey) else getattr(relation, "field", None)
+
+
+def _refuse_loose(join: Any) -> None:
+    if not getattr(_foreign_key(join), "db_constraint", False):
+        raise Refused("it joins tables without a foreign key constraint")
+
+
+def _may_be_absent(join: Any) -> bool:
+    """Whether a join to one row may find none."""
+    return isinstance(join.join_field, models.OneToOneRel) or bool(_foreign_key(join).null)
 
 
 def _reason(lookup: Any, sql: str) -> str:

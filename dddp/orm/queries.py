@@ -5,7 +5,7 @@ Nothing here runs a query; a connection is used to write out SQL as it would be 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from django.db import connections, models, router
@@ -17,10 +17,11 @@ from django.db.models.sql.datastructures import Join
 
 from dddp.changes import Table
 from dddp.errors import QueryRefused
-from dddp.livequery.predicate import Predicate
+from dddp.livequery.predicate import Predicate, SetSpec
 from dddp.livequery.spec import QuerySpec
-from dddp.orm.compiler import NotCompilable, compile_predicate, nothing
+from dddp.orm.compiler import NotCompilable, compile_predicate, nothing, sets_of
 from dddp.orm.documents import ModelShape
+from dddp.orm.sets import CannotWrite
 from dddp.orm.tables import compiled_sql, refuse_opaque, table_of, tables_in
 
 __all__ = ["restrict", "specify"]
@@ -32,7 +33,7 @@ def specify(
     *,
     database: str | None = None,
     captured: frozenset[Table],
-    carried: Iterable[str] = (),
+    columns: Mapping[Table, Iterable[str]] | None = None,
 ) -> QuerySpec:
     """Make the spec of a queryset's documents in a shape.
 
@@ -40,8 +41,7 @@ def specify(
         database: alias; by default the queryset's own, else the one that the model is written to: a replica does not
             notify.
         captured: the tables whose changes reach the feed.
-        carried: the columns of the shape's table that are in the feed besides the key, the foreign keys and those that
-            documents are made of.
+        columns: what the feed carries of them besides keys, foreign keys and the fields of the shape.
 
     Raises:
         QueryRefused: it cannot be kept live; the message names why and what to change.
@@ -54,7 +54,7 @@ def specify(
     reads = tables_in(sql) | shape.reads | {shape.table}
     _refuse_uncaptured(reads - captured, shape)
     fields = _published_fields(queryset.query, shape)
-    predicate = _predicate(sql, query, shape, alias, carried)
+    predicate, sets = _predicate(sql, query, shape, alias, columns)
     return QuerySpec(
         identity=(alias, shape.name, _as_sent(sql, params, alias), fields),
         shape=shape,
@@ -62,6 +62,7 @@ def specify(
         fields=fields,
         predicate=None if isinstance(predicate, NotCompilable) else predicate,
         reason=predicate.reason if isinstance(predicate, NotCompilable) else None,
+        sets=sets,
         source=source,
     )
 
@@ -209,10 +210,17 @@ def _as_sent(sql: str, params: tuple[Any, ...], database: str) -> bytes:
 
 
 def _predicate(
-    sql: str, query: Query, shape: ModelShape, database: str, carried: Iterable[str]
-) -> Predicate | NotCompilable:
+    sql: str, query: Query, shape: ModelShape, database: str, columns: Mapping[Table, Iterable[str]] | None
+) -> tuple[Predicate | NotCompilable, Mapping[SetSpec, Any]]:
+    """The predicate of a query, or why there is none; with the live sets that it uses."""
     if not sql:
-        return nothing
+        return nothing, {}
     if not shape.is_row_backed:
-        return NotCompilable(f"documents of collection {shape.name} are made of more than one row")
-    return compile_predicate(query, shape, database, carried)
+        return NotCompilable(f"documents of collection {shape.name} are made of more than one row"), {}
+    predicate = compile_predicate(query, shape, database, columns)
+    if isinstance(predicate, NotCompilable):
+        return predicate, {}
+    try:
+        return predicate, sets_of(predicate, database)
+    except CannotWrite as error:
+        return NotCompilable(str(error)), {}

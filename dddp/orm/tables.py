@@ -99,7 +99,7 @@ def refuse_opaque(queryset: models.QuerySet[Any]) -> None:
             raise QueryRefused(f"The queryset of {queryset.model._meta.label} cannot be kept live: {reason}")
 
 
-def nodes(query: Query) -> Iterator[Any]:
+def nodes(query: Any) -> Iterator[Any]:
     """Everything a query is built of, depth first: expressions, where nodes and nested queries, itself included."""
     waiting: list[Any] = [query]
     seen: dict[int, Any] = {}  # by identity, and kept: the id of a freed object is given to another

@@ -58,6 +58,7 @@ class LiveDatabase:
     ) -> None:
         self.alias = alias
         self.captured = {table.table: table for table in registry.captured_tables(alias)}
+        self.columns = {table: captured.columns for table, captured in self.captured.items()}
         self.router = Router()
         self._readers = readers
         self._free = readers.size

@@ -139,9 +139,9 @@ class Run:
         if live is None:
             raise QueryRefused(f"The database {alias!r} is not PostgreSQL: its rows cannot be kept live")
         captured = frozenset(live.captured)
-        return specify(
-            selection.queryset, selection.collection.shape, database=alias, captured=captured
-        ), live
+        shape = selection.collection.shape
+        spec = specify(selection.queryset, shape, database=alias, captured=captured, columns=live.columns)
+        return spec, live
 
     # --- live queries
 

@@ -167,7 +167,8 @@ def report(
 
 
 def assert_easy(seen: Counter[str], refused: Counter[str]) -> None:
-    """A lookup that is easy and has no predicate is a defect."""
+    """A lookup that is easy and has no predicate is a defect; a share has four standard deviations for chance."""
     for leaf, share in EASY.items():
+        expected, chance = share * seen[leaf], 4 * (share * (1 - share) * seen[leaf]) ** 0.5
         if seen[leaf] >= 10:
-            assert refused[leaf] <= share * seen[leaf], f"{leaf}: {refused[leaf]} of {seen[leaf]} refused"
+            assert refused[leaf] <= expected + chance, f"{leaf}: {refused[leaf]} of {seen[leaf]} refused"
