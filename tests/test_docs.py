@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bookstore.models import Book
 from docutils import nodes
 from docutils.core import publish_doctree
 from playwright.sync_api import ConsoleMessage, Page, expect, sync_playwright
@@ -31,7 +30,6 @@ from playwright.sync_api import ConsoleMessage, Page, expect, sync_playwright
 import dddp.api
 from dddp import checks, conf
 from dddp.api.registry import Registry
-from dddp.orm.compiler import compile_predicate
 from dddp.server import cli
 from tests.acceptance.test_install import database
 from tests.acceptance.test_page import FLAGS
@@ -271,8 +269,6 @@ def test_what_the_readme_says_does_not_work_yet_does_not(readme_server: DDDPServ
     with pytest.raises(urllib.error.HTTPError, match="404"):
         urllib.request.urlopen(refused)
 
-    assert compile_predicate(Book.objects.all().query) is not None
-    assert compile_predicate(Book.objects.filter(language="French").query) is None
     assert "--workers" not in cli.parser().format_help()
 
 
