@@ -25,15 +25,18 @@ function subscribed(error) {
 }
 
 function rename() {
-  let result;
+  // The result and `updated` may come in either order.
+  let result, renamed;
+  const both = () => {
+    if (result === undefined || renamed === undefined) return;
+    report({ renamed: { result, book: renamed } });
+    refuse();
+  };
   client.call(
     "bookstore.rename_book",
     [bookId, title],
-    (error, value) => (error ? fail(error) : (result = value)),
-    () => {
-      report({ renamed: { result, book: theBook() } });
-      refuse();
-    },
+    (error, value) => (error ? fail(error) : ((result = value), both())),
+    () => ((renamed = theBook()), both()),
   );
 }
 
