@@ -1,4 +1,5 @@
-"""System checks: what ``manage.py check`` says about databases that cannot notify (design.md section 3).
+"""System checks: what ``manage.py check`` says about databases that cannot notify, and about querysets that are kept
+live at a price (design.md sections 3 and 6).
 
 Warnings, since all else works without: a project may well be tested on another database.
 """
@@ -6,17 +7,19 @@ Warnings, since all else works without: a project may well be tested on another 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.core.checks import CheckMessage, Tags, Warning, register
 from django.db import connections, router
 
 from dddp import conf
+from dddp.api.explain import explain_static, is_static
+from dddp.api.publication import Publication
 from dddp.api.registry import API
 from dddp.feed import capture
 
-__all__ = ["capture_status", "check_capture", "check_databases", "register_checks"]
+__all__ = ["capture_status", "check_capture", "check_databases", "check_reruns", "register_checks"]
 
 HINT = "Until then changes will not reach DDP clients."
 
@@ -25,6 +28,7 @@ def register_checks() -> None:
     """Add the checks to Django's; once, when the app is ready."""
     register(check_databases, Tags.compatibility)
     register(check_capture, Tags.database)
+    register(check_reruns, Tags.database)
 
 
 def check_databases(**options: Any) -> list[CheckMessage]:
@@ -51,6 +55,44 @@ def check_capture(databases: Sequence[str] | None, **options: Any) -> list[Check
         for status in [capture_status(alias)]
         if not status.ready
     ]
+
+
+def check_reruns(databases: Sequence[str] | None, **options: Any) -> list[CheckMessage]:
+    """The ``queries`` of a publication should be followed without SQL, or ``rerun_accepted`` say why not.
+
+    What ``get_queries`` makes is not known before somebody subscribes; ``manage.py ddp_explain`` tells.
+    """
+    if not _can_tell(databases or ()):
+        return []
+    return [
+        message
+        for publication in API.publications.values()
+        if is_static(publication) and not publication.rerun_accepted
+        for message in _reruns_of(publication)
+    ]
+
+
+def _can_tell(databases: Sequence[str]) -> bool:
+    """Whether every database with tables of ours may be asked, and ``migrate`` has been run: types of columns count."""
+    ours = [
+        alias
+        for alias in connections
+        if connections[alias].vendor == "postgresql" and API.captured_tables(alias)
+    ]
+    return set(ours) <= set(databases) and all(capture_status(alias).ready for alias in ours)
+
+
+def _reruns_of(publication: type[Publication]) -> Iterator[CheckMessage]:
+    name = publication.wire_name()
+    for each in explain_static(API, publication):
+        if each.is_rerun:
+            yield Warning(
+                f"Publication {name}: its queryset of {each.collection} is run again after each batch of changes, "
+                f"because {each.reason}.",
+                hint="Change the queryset, or accept the cost with a reason: "
+                f'rerun_accepted = "..." in the publication. More: manage.py ddp_explain {name}',
+                id="dddp.W003",
+            )
 
 
 def capture_status(alias: str) -> capture.Status:

@@ -79,6 +79,7 @@ class Publication:
         auto: published to every client without a subscription; then it takes no parameters.
         login_required: only to logged-in users, others get error 403.
         permission_required: a permission, or several, that the user must hold.
+        rerun_accepted: why it is fine that changes run ``queries`` again, a sentence; silences check dddp.W003.
     """
 
     name: ClassVar[str] = ""
@@ -86,6 +87,7 @@ class Publication:
     auto: ClassVar[bool] = False
     login_required: ClassVar[bool] = False
     permission_required: ClassVar[Permissions] = None
+    rerun_accepted: ClassVar[str] = ""
 
     registry: ClassVar[Collections]  #: where it is registered
 
