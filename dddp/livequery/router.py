@@ -92,7 +92,8 @@ class Router:
         self.documents: Documents[LiveQuery] = Documents()
         self.sets = LiveSets()
         self.epoch = 0  #: grows with every gap; a token of an older epoch may never come
-        self.reruns = 0  #: reads asked for after a first one, for the metrics
+        self.runs = 0  #: queries run, for the metrics; first runs among them
+        self.reruns = 0  #: those run again
         self.holds = 0  #: reads that had to hold dispatch
         self.move_ins = 0  #: reads of rows that entered through a live set
         self._clock = 0
@@ -199,6 +200,7 @@ class Router:
         queries = tuple(list(due)[:limit])
         wanted = (item for query in queries for item in query.spec.sets.items())
         sets = {values: source for values, source in wanted if not self.sets[values].loaded}
+        self.runs += len(queries)
         for query in queries:
             del due[query]
             self.reruns += query.phase is Phase.PENDING

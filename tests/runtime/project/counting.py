@@ -25,6 +25,7 @@ def held(application: Any) -> dict[str, int]:
         router = live.router
         counts |= {
             f"{alias} queries": len(list(router.queries)),
+            f"{alias} live sets": len(router.sets),
             f"{alias} tables": len(router.tables),
             f"{alias} documents": len(router.documents),
             f"{alias} subscribers": len(live._subscribers),
@@ -34,6 +35,12 @@ def held(application: Any) -> dict[str, int]:
             f"{alias} free readers": live._free,
         }
     return counts
+
+
+def spent(application: Any) -> dict[str, int]:
+    """The SQL that live queries have cost so far: whole runs, and reads of rows that entered through a relation."""
+    router = application.databases["default"].router
+    return {"runs": router.runs, "move_ins": router.move_ins}
 
 
 def objects() -> dict[str, int]:

@@ -105,6 +105,13 @@ class Prices(Publication):
     queries = [models.Book.objects.only("price")]
 
 
+class BooksBy(Publication):
+    """Through the author."""
+
+    def get_queries(self, name: str) -> Any:
+        return [models.Book.objects.filter(author__name=name)]
+
+
 class Cheapest(Publication):
     def get_queries(self, count: int) -> Any:
         return [models.Book.objects.order_by("price", "pk")[:count]]
@@ -538,6 +545,12 @@ def lose_database(call: Any, text: str) -> None:
 def counts(call: Any) -> dict[str, int]:
     """What the process holds for its clients: all of it must go when they have gone."""
     return counting.held(call.connection._application)
+
+
+@method
+def spent(call: Any) -> dict[str, int]:
+    """The SQL that live queries have cost so far."""
+    return counting.spent(call.connection._application)
 
 
 @method
