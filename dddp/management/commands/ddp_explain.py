@@ -20,7 +20,7 @@ class Command(BaseCommand):
     help = "Tell how each queryset of a publication is kept live, and what one change of the data costs."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("publication", nargs="?", help="its name; by default all that take no parameters")
+        parser.add_argument("publication", nargs="?", help="its name; by default all that have queries")
         parser.add_argument("params", nargs="?", default="[]", help="""a JSON array, '["a@example.com"]'""")
         parser.add_argument(
             "--user", metavar="KEY", help="primary key of the user; by default nobody is logged in"
@@ -79,7 +79,7 @@ def _title(name: str, params: str) -> str:
 
 
 def _overview(publication: type[Publication], user: str | None) -> Iterable[str]:
-    """What can be told of a publication that got no parameters."""
+    """What can be told of a publication without running any code of it: its ``queries``."""
     if not is_static(publication):
         return [f"Its querysets are made at subscription. {_usage(publication)}"]
     try:
