@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db import connections, router
+from django.db import connections
 
 from dddp.api.publication import Publication, Selection
 from dddp.api.registry import Registry
@@ -20,7 +20,7 @@ from dddp.errors import QueryRefused
 from dddp.livequery.index import Index
 from dddp.livequery.predicate import ALWAYS, Anchor, Predicate
 from dddp.livequery.spec import QuerySpec
-from dddp.orm.queries import specify
+from dddp.orm.queries import database_of, specify
 
 __all__ = ["Explanation", "explain", "explain_static", "is_static"]
 
@@ -108,8 +108,8 @@ def _explained(registry: Registry, selection: Selection) -> Explanation:
 
 
 def _specified(registry: Registry, selection: Selection) -> QuerySpec:
-    queryset: Any = selection.queryset
-    alias = queryset._db or router.db_for_write(queryset.model)
+    queryset = selection.queryset
+    alias = database_of(queryset)
     if connections[alias].vendor != "postgresql":
         raise QueryRefused(f"The database {alias!r} is not PostgreSQL: its rows cannot be kept live")
     columns = {each.table: each.columns for each in registry.captured_tables(alias)}

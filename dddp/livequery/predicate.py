@@ -498,15 +498,22 @@ class Not:
         return self.part
 
 
-@dataclass(frozen=True, slots=True)
-class And:
-    """FALSE if one part is, else NULL if one is, else TRUE. Built by ``all_of``."""
+class _OfParts:
+    """What is common to AND and OR: they need the columns of their parts."""
 
+    __slots__ = ()
     parts: tuple[Expression, ...]
 
     @property
     def columns(self) -> frozenset[str]:
         return frozenset[str]().union(*(part.columns for part in self.parts))
+
+
+@dataclass(frozen=True, slots=True)
+class And(_OfParts):
+    """FALSE if one part is, else NULL if one is, else TRUE. Built by ``all_of``."""
+
+    parts: tuple[Expression, ...]
 
     @property
     def anchors(self) -> tuple[Anchor, ...]:
@@ -520,14 +527,10 @@ class And:
 
 
 @dataclass(frozen=True, slots=True)
-class Or:
+class Or(_OfParts):
     """TRUE if one part is, else NULL if one is, else FALSE. Built by ``any_of``."""
 
     parts: tuple[Expression, ...]
-
-    @property
-    def columns(self) -> frozenset[str]:
-        return frozenset[str]().union(*(part.columns for part in self.parts))
 
     @property
     def anchors(self) -> tuple[Anchor, ...]:

@@ -67,7 +67,7 @@ from dddp.orm.columns import (
 )
 from dddp.orm.documents import ModelShape
 from dddp.orm.sets import rows_of
-from dddp.orm.tables import concrete, nodes, table_of
+from dddp.orm.tables import concrete, leads_to_many, nodes, table_of, used_aliases
 
 __all__ = ["NotCompilable", "compile_predicate", "everything", "nothing", "sets_of"]
 
@@ -133,17 +133,13 @@ def _refuse_more_than_where(query: Query) -> None:
         "it contains raw SQL": bool(query.extra or query.extra_tables),
         "it aggregates": query.group_by is not None,
         "it joins something else than tables": not all(
-            _is_plain(query.alias_map[each]) for each in _used(query)
+            _is_plain(query.alias_map[each]) for each in used_aliases(query)
         ),
         "an annotation may give several rows": any(map(_may_multiply, query.annotations.values())),
     }
     for reason, applies in found.items():
         if applies:
             raise Refused(reason)
-
-
-def _used(query: Query) -> list[str]:
-    return [alias for alias, count in query.alias_refcount.items() if count]
 
 
 def _is_plain(source: Any) -> bool:
@@ -222,7 +218,7 @@ class _Where:
             else:
                 parts.append(self._same_row(node) or self.expression(node))
         implied = {each for node in self._conjuncts(self.query.where) for each in self._implied(node)}
-        for alias in _used(self.query):
+        for alias in used_aliases(self.query):
             if alias != self.base:
                 parts += self._existence(alias, many, implied)
         return _settled(all_of(parts))
@@ -344,7 +340,7 @@ class _Where:
         _refuse_loose(join)
         if join.join_type != INNER:
             return
-        if _is_to_many(join):
+        if leads_to_many(join):
             yield self._lifted(alias, all_of(many.get(alias, [])))
         elif _may_be_absent(join) and alias not in implied:
             ((own, _),) = join.join_cols
@@ -366,7 +362,7 @@ class _Where:
             alias = self._join(alias).parent_alias
 
     def _is_many(self, alias: str) -> bool:
-        return _is_to_many(self._join(alias))
+        return leads_to_many(self._join(alias))
 
     def _of_one_of_many(self, lookup: Lookup[Any], many: str) -> Expression:
         """A test of one of many related rows: lookups in one filter() are about the same one."""
@@ -467,12 +463,6 @@ def _settled(expression: Any) -> Expression:
         return type(expression)(tuple(_settled(part) for part in expression.parts))
     settled: Expression = expression
     return settled
-
-
-def _is_to_many(join: Any) -> bool:
-    relation = getattr(join, "join_field", None)
-    forward = isinstance(relation, models.ForeignKey)
-    return relation is not None and not forward and not isinstance(relation, models.OneToOneRel)
 
 
 def _foreign_key(join: Any) -> Any:

@@ -10,10 +10,8 @@ from typing import Any, cast
 
 from django.db import connections, models, router
 from django.db.models.constants import LOOKUP_SEP
-from django.db.models.fields.related import ForeignObject
 from django.db.models.query import ModelIterable
 from django.db.models.sql import Query
-from django.db.models.sql.datastructures import Join
 
 from dddp.changes import Table
 from dddp.errors import QueryRefused
@@ -22,9 +20,16 @@ from dddp.livequery.spec import QuerySpec
 from dddp.orm.compiler import NotCompilable, compile_predicate, nothing, sets_of
 from dddp.orm.documents import ModelShape
 from dddp.orm.sets import CannotWrite
-from dddp.orm.tables import compiled_sql, refuse_opaque, table_of, tables_in
+from dddp.orm.tables import (
+    compiled_sql,
+    leads_to_many,
+    refuse_opaque,
+    table_of,
+    tables_in,
+    used_aliases,
+)
 
-__all__ = ["restrict", "specify"]
+__all__ = ["database_of", "restrict", "specify"]
 
 
 def specify(
@@ -38,8 +43,7 @@ def specify(
     """Make the spec of a queryset's documents in a shape.
 
     Args:
-        database: alias; by default the queryset's own, else the one that the model is written to: a replica does not
-            notify.
+        database: alias; by default ``database_of`` the queryset.
         captured: the tables whose changes reach the feed.
         columns: what the feed carries of them besides keys, foreign keys and the fields of the shape.
 
@@ -47,7 +51,7 @@ def specify(
         QueryRefused: it cannot be kept live; the message names why and what to change.
     """
     _refuse_unfit(queryset, shape)
-    alias = database or _own_database(queryset) or router.db_for_write(queryset.model)
+    alias = database or database_of(queryset)
     source = queryset.using(alias)
     _load_documents(source.query, shape)
     sql, params, query = compiled_sql(source, alias)
@@ -86,6 +90,11 @@ def restrict(
     return restricted
 
 
+def database_of(queryset: models.QuerySet[Any]) -> str:
+    """Where a queryset is kept live: its own database, else where its model is written: a replica does not notify."""
+    return _own_database(queryset) or router.db_for_write(queryset.model)
+
+
 def _own_database(queryset: Any) -> str | None:
     """The alias that ``using()`` has given the queryset."""
     alias: str | None = queryset._db
@@ -113,14 +122,7 @@ def _as_filter(condition: Any, queryset: models.QuerySet[Any]) -> models.Q:
 
 def _is_single_valued(query: Query) -> bool:
     """Whether no join of the query can double a row: forward foreign keys and one-to-one both ways."""
-    used = [query.alias_map[alias] for alias, count in query.alias_refcount.items() if count]
-    return all(_leads_to_one(join.join_field) for join in used if isinstance(join, Join))
-
-
-def _leads_to_one(relation: Any) -> bool:
-    if isinstance(relation, ForeignObject):
-        return bool(relation.many_to_one or relation.one_to_one)
-    return isinstance(relation, models.OneToOneRel)
+    return not any(leads_to_many(query.alias_map[alias]) for alias in used_aliases(query))
 
 
 # -- What is refused

@@ -20,8 +20,10 @@ from django.core.exceptions import EmptyResultSet
 from django.db import models
 from django.db.models import FilteredRelation, Lookup
 from django.db.models.expressions import BaseExpression, RawSQL
+from django.db.models.fields.related import ForeignObject
 from django.db.models.functions import Now, Random
 from django.db.models.sql import Query
+from django.db.models.sql.datastructures import Join
 from django.db.models.sql.where import ExtraWhere
 from django.utils.tree import Node
 
@@ -31,12 +33,14 @@ from dddp.errors import QueryRefused
 __all__ = [
     "compiled_sql",
     "concrete",
+    "leads_to_many",
     "model_of",
     "nodes",
     "refuse_opaque",
     "table_of",
     "tables_in",
     "tables_read",
+    "used_aliases",
 ]
 
 #: A relation after FROM or JOIN. What a dot follows is a column (``EXTRACT(YEAR FROM "book"."added")``), what a
@@ -97,6 +101,21 @@ def refuse_opaque(queryset: models.QuerySet[Any]) -> None:
         reason = _opaque(node)
         if reason:
             raise QueryRefused(f"The queryset of {queryset.model._meta.label} cannot be kept live: {reason}")
+
+
+def used_aliases(query: Query) -> list[str]:
+    """The tables that a query really reads from; others are left over from what it was made of."""
+    return [alias for alias, count in query.alias_refcount.items() if count]
+
+
+def leads_to_many(source: Any) -> bool:
+    """Whether a source of rows is a join that may find several for one row: not so for foreign keys and one-to-one."""
+    if not isinstance(source, Join):
+        return False
+    relation: Any = source.join_field
+    if isinstance(relation, ForeignObject):
+        return not (relation.many_to_one or relation.one_to_one)
+    return not isinstance(relation, models.OneToOneRel)
 
 
 def nodes(query: Any) -> Iterator[Any]:

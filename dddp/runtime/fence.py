@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from typing import Any
 
 from django.db import Error, connections
@@ -99,7 +98,7 @@ class WriteFence:
                 self._follow(live)
         for live, fence in list(self._fences):
             if fence.epoch != live.router.epoch and not fence.seen:
-                self._send(live, fence.token)  # the feed was cut meanwhile, and its token may be lost
+                self._send(live, fence)  # the feed was cut meanwhile, and its token may be lost
             live.arm(fence)
 
     def release(self) -> None:
@@ -107,27 +106,24 @@ class WriteFence:
         self._open_one()
 
     def _follow(self, live: LiveDatabase) -> None:
-        token = live.new_token()
-        self._raise(live, token)
-        self._send(live, token)
+        self._send(live, self._raise(live, live.new_token()))
 
-    def _send(self, live: LiveDatabase, token: str) -> None:
+    def _send(self, live: LiveDatabase, fence: Fence) -> None:
         try:
             with connections[live.alias].cursor() as cursor:
-                send_token(cursor, live.channel, token)
+                send_token(cursor, live.channel, fence.token)
         except Error as error:
             # Without a database nothing can be told either; the gap that follows has every query read again.
             logger.warning("! no token could be sent behind a method's writes: %s", error)
-            with suppress(StopIteration):
-                lost = next(pair for pair in self._fences if pair[1].token == token)
-                self._fences.remove(lost)
-                live.drop_fence(lost[1])
-                self._closed -= 1
+            self._fences.remove((live, fence))
+            live.drop_fence(fence)
+            self._closed -= 1
 
-    def _raise(self, live: LiveDatabase, token: str) -> None:
+    def _raise(self, live: LiveDatabase, token: str) -> Fence:
         self._closed += 1
         fence = live.raise_fence(token, lambda: self._interest(live), self._open_one)
         self._fences.append((live, fence))
+        return fence
 
     def _open_one(self) -> None:
         self._closed -= 1

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from django.db import router
-
 from dddp.api.publication import Publication, Selection
 from dddp.api.sanitise import is_internal, sanitise
 from dddp.changes import Key
@@ -20,7 +18,7 @@ from dddp.errors import MeteorError, QueryRefused
 from dddp.livequery.query import LiveQuery
 from dddp.livequery.spec import QuerySpec
 from dddp.mergebox import HandSource, Source
-from dddp.orm.queries import specify
+from dddp.orm.queries import database_of, specify
 from dddp.protocol.ejson import member
 from dddp.protocol.messages import ABSENT
 from dddp.runtime.live import LiveDatabase
@@ -133,8 +131,7 @@ class Run:
             self._show([query for query in self._queries if query not in self._unsettled])
 
     def _specified(self, selection: Selection) -> tuple[QuerySpec, LiveDatabase]:
-        queryset: Any = selection.queryset
-        alias = queryset._db or router.db_for_write(queryset.model)
+        alias = database_of(selection.queryset)
         live = self.connection.databases.get(alias)
         if live is None:
             raise QueryRefused(f"The database {alias!r} is not PostgreSQL: its rows cannot be kept live")
