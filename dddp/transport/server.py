@@ -10,11 +10,9 @@ A connection has a greenlet while it speaks HTTP. With the upgrade the socket's 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import logging
 import socket as _names
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final
@@ -25,10 +23,11 @@ from gevent.event import Event
 from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler, WSGIServer
 from geventwebsocket.handler import WebSocketHandler
-from websockets.utils import accept_key
 
 from dddp.errors import DDDPError
 from dddp.transport.contract import Application, Request
+from dddp.transport.handshake import refusal, switching_headers
+from dddp.transport.http import Answer, plain, request_of
 from dddp.transport.websocket import Limits, WebSocketChannel
 
 __all__ = ["Address", "CannotListen", "Server", "listen", "serve"]
@@ -40,29 +39,6 @@ Address = tuple[str, int]
 """Host and port. An empty host means every address of the machine, port 0 any free port."""
 
 WSGIApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-
-Answer = tuple[str, list[tuple[str, str]], bytes]
-"""An HTTP answer: status line, headers, body."""
-
-KEPT_HEADERS: Final = (
-    "referer",
-    "x-client-ip",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-cluster-client-ip",
-    "via",
-    "x-real-ip",
-    "x-forwarded-proto",
-    "x-ssl",
-    "dnt",
-    "host",
-    "user-agent",
-    "accept-language",
-)
-"""What of a request's headers an application sees (ddp-wire 1.9): never a cookie or an authorization."""
-
-KEPT_VARIABLES: Final = tuple((name, "HTTP_" + name.upper().replace("-", "_")) for name in KEPT_HEADERS)
 
 BACKLOG: Final = 1024
 """Connections the system completes before they are accepted: after a restart all clients come at once."""
@@ -224,11 +200,17 @@ class Server:
             channel.abort()
         self._stopped.set()
 
-    def open_channel(self, handler: _Handler, application: Application, request: Request) -> None:
+    def open_channel(
+        self,
+        handler: _Handler,
+        application: Application,
+        request: Request,
+        make_channel: Callable[..., WebSocketChannel],
+    ) -> None:
         """Take the socket out of a handler that has answered 101, and let it live as a channel."""
         received = _received(handler)
         family, handler.socket, taken = handler.socket.family, None, handler.socket
-        channel = WebSocketChannel(taken.detach(), family, request.remote_address, self.limits, self._forget)
+        channel = make_channel(taken.detach(), family, request.remote_address, self.limits, self._forget)
         self.channels.add(channel)
         channel.start(application, request, received)
         if self.closed:
@@ -307,32 +289,37 @@ class _Handler(WebSocketHandler):  # type: ignore[misc]
         application = self.server.owner.application_at(self.environ["PATH_INFO"])
         if application is None:
             WSGIHandler.run_application(self)
-            return
-        request = _request(self.environ)
-        answer = _refusal(self.environ, self.request_version)
+        else:
+            self.open_websocket(application)
+
+    def open_websocket(
+        self, application: Application, make_channel: Callable[..., WebSocketChannel] = WebSocketChannel
+    ) -> None:
+        """Make a WebSocket of this connection, or refuse to.
+
+        Args:
+            application: gets the channel.
+            make_channel: takes the arguments of `WebSocketChannel`.
+        """
+        request = request_of(self.environ)
+        answer = refusal(self.environ, self.request_version)
         if answer is None and not self.server.owner.accept(request):
-            answer = _plain("403 Forbidden", "This origin is not allowed")
+            answer = plain("403 Forbidden", "This origin is not allowed")
         if answer is not None:
-            self._answer(answer)
+            self.answer(answer)
             return
         self.upgrade_websocket()
-        self.server.owner.open_channel(self, application, request)
+        self.server.owner.open_channel(self, application, request, make_channel)
 
     def upgrade_connection(self) -> None:
         """Answer 101. The inherited method would also create gevent-websocket's own frame layer."""
-        self.start_response(
-            "101 Switching Protocols",
-            [
-                ("Upgrade", "websocket"),
-                ("Connection", "Upgrade"),
-                ("Sec-WebSocket-Accept", accept_key(self.environ["HTTP_SEC_WEBSOCKET_KEY"].strip())),
-            ],
-        )
+        self.start_response("101 Switching Protocols", switching_headers(self.environ))
         self.close_connection = True  # to HTTP it is over
         self.provided_date = True
         self.write(b"")
 
-    def _answer(self, answer: Answer) -> None:
+    def answer(self, answer: Answer) -> None:
+        """Send an answer, the last one on this connection."""
         status, headers, body = answer
         self.start_response(status, [*headers, ("Content-Length", str(len(body)))])
         self.close_connection = True
@@ -363,58 +350,6 @@ class _Listener(WSGIServer):
         # Without SERVER_NAME pywsgi looks the host up in the DNS, which may take seconds.
         environ = {"SERVER_NAME": host}
         super().__init__(listener, wsgi, log=None, error_log=logger, spawn=owner.requests, environ=environ)
-
-
-def _request(environ: Mapping[str, Any]) -> Request:
-    return Request(
-        path=environ["PATH_INFO"],
-        query=environ["QUERY_STRING"],
-        headers={name: environ[variable] for name, variable in KEPT_VARIABLES if variable in environ},
-        remote_address=environ.get("REMOTE_ADDR", ""),
-        origin=environ.get("HTTP_ORIGIN"),
-    )
-
-
-def _refusal(environ: Mapping[str, Any], version: str) -> Answer | None:
-    """Say what is wrong with an opening handshake (RFC 6455 section 4.2.1), None if nothing is."""
-    if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-        return _plain("405 Method Not Allowed", "Only GET is allowed here", ("Allow", "GET"))
-    if not _is_upgrade(environ, version):
-        return _plain("400 Bad Request", "Not a valid websocket request")
-    if environ.get("HTTP_SEC_WEBSOCKET_VERSION") not in WebSocketHandler.SUPPORTED_VERSIONS:
-        return _plain(
-            "426 Upgrade Required", "This WebSocket version is not supported", ("Sec-WebSocket-Version", "13")
-        )
-    if not _is_key(environ.get("HTTP_SEC_WEBSOCKET_KEY", "")):
-        return _plain("400 Bad Request", "Sec-WebSocket-Key must be 16 bytes in base64")
-    return None
-
-
-def _is_upgrade(environ: Mapping[str, Any], version: str) -> bool:
-    """Tell whether a request asks for a WebSocket, and brings no body that would be taken for frames."""
-    return (
-        environ["REQUEST_METHOD"] == "GET"
-        and version == "HTTP/1.1"
-        and environ.get("HTTP_UPGRADE", "").lower() == "websocket"
-        and "upgrade" in environ.get("HTTP_CONNECTION", "").lower()
-        and environ.get("CONTENT_LENGTH", "") in ("", "0")
-        and "HTTP_TRANSFER_ENCODING" not in environ
-    )
-
-
-def _is_key(key: str) -> bool:
-    try:
-        return len(base64.b64decode(key.strip(), validate=True)) == 16
-    except (binascii.Error, ValueError):
-        return False
-
-
-def _plain(status: str, text: str, *headers: tuple[str, str]) -> Answer:
-    return (
-        status,
-        [("Content-Type", "text/plain; charset=UTF-8"), ("Connection", "close"), *headers],
-        text.encode(),
-    )
 
 
 def _received(handler: _Handler) -> bytes:

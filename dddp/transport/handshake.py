@@ -1,0 +1,62 @@
+"""The opening handshake of a WebSocket (RFC 6455 section 4.2), whatever the path it is asked for at.
+
+What lives here: which requests may become WebSockets, and the answers to the others and to these. It reads a WSGI
+environ and knows no socket.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any
+
+from geventwebsocket.handler import WebSocketHandler
+from websockets.utils import accept_key
+
+from dddp.transport.http import Answer, plain
+
+__all__ = ["refusal", "switching_headers"]
+
+
+def refusal(environ: Mapping[str, Any], version: str) -> Answer | None:
+    """Say what is wrong with an opening handshake (RFC 6455 section 4.2.1), None if nothing is."""
+    if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+        return plain("405 Method Not Allowed", "Only GET is allowed here", ("Allow", "GET"))
+    if not _is_upgrade(environ, version):
+        return plain("400 Bad Request", "Not a valid websocket request")
+    if environ.get("HTTP_SEC_WEBSOCKET_VERSION") not in WebSocketHandler.SUPPORTED_VERSIONS:
+        return plain(
+            "426 Upgrade Required", "This WebSocket version is not supported", ("Sec-WebSocket-Version", "13")
+        )
+    if not _is_key(environ.get("HTTP_SEC_WEBSOCKET_KEY", "")):
+        return plain("400 Bad Request", "Sec-WebSocket-Key must be 16 bytes in base64")
+    return None
+
+
+def _is_upgrade(environ: Mapping[str, Any], version: str) -> bool:
+    """Tell whether a request asks for a WebSocket, and brings no body that would be taken for frames."""
+    return (
+        environ["REQUEST_METHOD"] == "GET"
+        and version == "HTTP/1.1"
+        and environ.get("HTTP_UPGRADE", "").lower() == "websocket"
+        and "upgrade" in environ.get("HTTP_CONNECTION", "").lower()
+        and environ.get("CONTENT_LENGTH", "") in ("", "0")
+        and "HTTP_TRANSFER_ENCODING" not in environ
+    )
+
+
+def _is_key(key: str) -> bool:
+    try:
+        return len(base64.b64decode(key.strip(), validate=True)) == 16
+    except (binascii.Error, ValueError):
+        return False
+
+
+def switching_headers(environ: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the headers of the answer 101 (RFC 6455 section 4.2.2)."""
+    return [
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Accept", accept_key(environ["HTTP_SEC_WEBSOCKET_KEY"].strip())),
+    ]
