@@ -18,7 +18,7 @@ import gevent
 
 from benchmarks import peers
 from dddp.transport import Batch, Server
-from dddp.transport.websocket import text_frames
+from dddp.transport.frames import text_frames
 
 MESSAGE_SIZE = 210
 """With its header of 4 bytes a frame of 214, the size of targets.md's measurements."""

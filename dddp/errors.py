@@ -11,6 +11,8 @@
     ├── FeedUnavailable       the change feed cannot be used: no LISTEN, no capture installed, no connection
     ├── ValueUndecodable      a value in the feed is none of its column's type; its row is read again (orm.rows)
     ├── EJSONError            text or a value that is not EJSON (protocol.ejson)
+    ├── CannotInflate         a compressed message too large, or none; its sender is closed (transport.deflate)
+    ├── BundleError           a Meteor bundle that cannot be read (meteor.bundle)
     ├── CannotListen          an address cannot be listened on; stops the start (transport.server)
     └── CannotStart           anything else that stops the start, in one sentence (server.failure)
 """

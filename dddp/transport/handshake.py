@@ -14,9 +14,10 @@ from typing import Any
 from geventwebsocket.handler import WebSocketHandler
 from websockets.utils import accept_key
 
+from dddp.transport.deflate import is_offer, negotiate
 from dddp.transport.http import Answer, plain
 
-__all__ = ["refusal", "switching_headers"]
+__all__ = ["extension", "refusal", "switching_headers"]
 
 
 def refusal(environ: Mapping[str, Any], version: str) -> Answer | None:
@@ -31,6 +32,8 @@ def refusal(environ: Mapping[str, Any], version: str) -> Answer | None:
         )
     if not _is_key(environ.get("HTTP_SEC_WEBSOCKET_KEY", "")):
         return plain("400 Bad Request", "Sec-WebSocket-Key must be 16 bytes in base64")
+    if not is_offer(environ.get("HTTP_SEC_WEBSOCKET_EXTENSIONS", "")):
+        return plain("400 Bad Request", "Sec-WebSocket-Extensions is not a list of extensions")
     return None
 
 
@@ -53,10 +56,16 @@ def _is_key(key: str) -> bool:
         return False
 
 
-def switching_headers(environ: Mapping[str, Any]) -> list[tuple[str, str]]:
+def extension(environ: Mapping[str, Any]) -> str | None:
+    """Return the answer to the extensions a client offers, None where there are none to speak with."""
+    return negotiate(environ.get("HTTP_SEC_WEBSOCKET_EXTENSIONS", ""))
+
+
+def switching_headers(environ: Mapping[str, Any], extension: str | None) -> list[tuple[str, str]]:
     """Return the headers of the answer 101 (RFC 6455 section 4.2.2)."""
-    return [
+    headers = [
         ("Upgrade", "websocket"),
         ("Connection", "Upgrade"),
         ("Sec-WebSocket-Accept", accept_key(environ["HTTP_SEC_WEBSOCKET_KEY"].strip())),
     ]
+    return headers if extension is None else [*headers, ("Sec-WebSocket-Extensions", extension)]

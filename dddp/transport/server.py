@@ -26,7 +26,8 @@ from geventwebsocket.handler import WebSocketHandler
 
 from dddp.errors import DDDPError
 from dddp.transport.contract import Application, Request
-from dddp.transport.handshake import refusal, switching_headers
+from dddp.transport.frames import DeflatedFrames
+from dddp.transport.handshake import extension, refusal, switching_headers
 from dddp.transport.http import Answer, plain, request_of
 from dddp.transport.websocket import Limits, WebSocketChannel
 
@@ -125,6 +126,7 @@ class Server:
         prefix: mount point of the WebSocket path, as ``/app``; the WSGI application is not moved by it.
         accept: called with each WebSocket request, in its own greenlet; a false answer refuses it with 403.
         limits: what one client may cost.
+        deflate_from: bytes from which on a message is compressed, for clients that can; None to compress nothing.
 
     Attributes:
         channels: the WebSocket clients, those still closing included.
@@ -142,10 +144,12 @@ class Server:
         prefix: str = "",
         accept: Callable[[Request], bool] = any_origin,
         limits: Limits | None = None,
+        deflate_from: int | None = 512,
     ) -> None:
         self.application = application
         self.accept = accept
         self.limits = limits or Limits()
+        self.deflate = None if deflate_from is None else DeflatedFrames(deflate_from)
         self.channels: set[WebSocketChannel] = set()
         self._paths = frozenset((f"{prefix}/websocket", f"{prefix}/websocket/"))
         self._gone = Event()
@@ -210,7 +214,10 @@ class Server:
         """Take the socket out of a handler that has answered 101, and let it live as a channel."""
         received = _received(handler)
         family, handler.socket, taken = handler.socket.family, None, handler.socket
-        channel = make_channel(taken.detach(), family, request.remote_address, self.limits, self._forget)
+        deflate = self.deflate if handler.extension else None
+        channel = make_channel(
+            taken.detach(), family, request.remote_address, self.limits, self._forget, deflate
+        )
         self.channels.add(channel)
         channel.start(application, request, received)
         if self.closed:
@@ -255,6 +262,7 @@ class _Handler(WebSocketHandler):  # type: ignore[misc]
 
     server: _Listener
     _deadline: gevent.Timeout | None = None  # for a request's line and headers
+    extension: str | None = None  # the WebSocket one that was agreed on
 
     def handle(self) -> None:
         try:
@@ -308,12 +316,14 @@ class _Handler(WebSocketHandler):  # type: ignore[misc]
         if answer is not None:
             self.answer(answer)
             return
+        if self.server.owner.deflate is not None:
+            self.extension = extension(self.environ)
         self.upgrade_websocket()
         self.server.owner.open_channel(self, application, request, make_channel)
 
     def upgrade_connection(self) -> None:
         """Answer 101. The inherited method would also create gevent-websocket's own frame layer."""
-        self.start_response("101 Switching Protocols", switching_headers(self.environ))
+        self.start_response("101 Switching Protocols", switching_headers(self.environ, self.extension))
         self.close_connection = True  # to HTTP it is over
         self.provided_date = True
         self.write(b"")

@@ -25,10 +25,13 @@ from gevent import get_hub, monkey
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import OPEN, SEND_EOF, SERVER, Protocol
 
-if TYPE_CHECKING:
-    from dddp.transport.contract import Application, Batch, Receiver, Request
+from dddp.transport.deflate import DEFLATE, CannotInflate, DeflatedFrame, inflate
+from dddp.transport.frames import text_frames
 
-__all__ = ["Limits", "WebSocketChannel", "text_frames"]
+if TYPE_CHECKING:
+    from dddp.transport.contract import Application, Batch, Encoding, Receiver, Request
+
+__all__ = ["Limits", "WebSocketChannel"]
 
 logger = logging.getLogger(__name__)
 frame_logger = logging.getLogger(f"{__name__}.frames")
@@ -43,6 +46,9 @@ DATA: Final = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
 READ_SIZE: Final = 16 * 1024
 """Bytes read per peer and turn of the loop: what one flooding client can put before the others' turn."""
+
+DEFLATED_READ_SIZE: Final = 2 * 1024
+"""The same for a peer that may compress: deflate makes up to a thousand bytes of one."""
 
 WRITE_BUFFERS: Final = 64
 """Waiting buffers handed to the system in one call; well under Linux's IOV_MAX of 1,024."""
@@ -72,22 +78,6 @@ class Limits:
     request: float = 60.0
 
 
-def text_frames(messages: tuple[bytes, ...]) -> bytes:
-    """Encode messages as unmasked, unfragmented text frames (RFC 6455 section 5.2), joined."""
-    parts: list[bytes] = []
-    for message in messages:
-        parts += (_header(len(message)), message)
-    return b"".join(parts)
-
-
-def _header(size: int) -> bytes:
-    if size < 126:
-        return bytes((0x81, size))
-    if size < 65536:
-        return b"\x81\x7e" + size.to_bytes(2)
-    return b"\x81\x7f" + size.to_bytes(8)
-
-
 class _Nobody:
     """The receiver before the application is connected and after it has heard of the end."""
 
@@ -108,9 +98,14 @@ class WebSocketChannel:
         fileno: the connected socket's descriptor; from now on it belongs to this object.
         family: the socket's address family.
         on_gone: called once, with this channel, when the socket has been closed.
+        deflate: how messages are written to a peer with which compression was agreed on.
+
+    Attributes:
+        frames: how messages are written to this peer.
     """
 
     __slots__ = (
+        "_deflated",
         "_fragments",
         "_half_close",
         "_limits",
@@ -118,6 +113,7 @@ class WebSocketChannel:
         "_on_gone",
         "_open",
         "_protocol",
+        "_read_size",
         "_reader",
         "_receiver",
         "_send",
@@ -126,6 +122,7 @@ class WebSocketChannel:
         "_waiting",
         "_writer",
         "buffered",
+        "frames",
         "remote_address",
     )
 
@@ -136,8 +133,10 @@ class WebSocketChannel:
         remote_address: str,
         limits: Limits,
         on_gone: Callable[[WebSocketChannel], None],
+        deflate: Encoding | None = None,
     ) -> None:
         self.remote_address = remote_address
+        self.frames: Encoding = deflate or text_frames
         self.buffered = 0
         self._limits = limits
         self._on_gone = on_gone
@@ -152,7 +151,12 @@ class WebSocketChannel:
         self._timer: Any = None  # exists while closing
         self._waiting: deque[bytes | memoryview] | None = None
         self._protocol = Protocol(SERVER, state=OPEN, max_size=limits.message, logger=frame_logger)
+        self._read_size = READ_SIZE
+        if deflate is not None:
+            self._protocol.extensions = DEFLATE
+            self._read_size = DEFLATED_READ_SIZE
         self._fragments: bytearray | None = None  # of an unfinished message
+        self._deflated = False  # whether these are compressed
         self._receiver: Receiver = NOBODY
         self._open = True  # nothing is sent or received once False
         self._half_close = False  # hang up once nothing is waiting
@@ -187,7 +191,7 @@ class WebSocketChannel:
 
     def _readable(self) -> None:
         try:
-            data = self._socket.recv(READ_SIZE)
+            data = self._socket.recv(self._read_size)
         except BlockingIOError:
             return
         except OSError:  # reset by the peer
@@ -215,12 +219,23 @@ class WebSocketChannel:
         """Put a message together; the protocol has checked the sequence of frames and their size."""
         if self._fragments is not None:
             self._fragments += frame.data
-        elif not frame.fin:
-            # One buffer, not a list of fragments: a client may send a million of a byte each, or empty ones.
-            self._fragments = bytearray(frame.data)
+        else:
+            self._deflated = isinstance(frame, DeflatedFrame)
+            if not frame.fin:
+                # One buffer, not a list of fragments: a client may send a million of a byte each, or empty ones.
+                self._fragments = bytearray(frame.data)
         if frame.fin:
             data, self._fragments = self._fragments, None
-            self._deliver(frame.data if data is None else data)
+            self._deliver_whole(frame.data if data is None else data)
+
+    def _deliver_whole(self, data: bytes | bytearray | memoryview) -> None:
+        if self._deflated:
+            try:
+                data = inflate(data, self._limits.message)
+            except CannotInflate as error:
+                self._fail(error.code, str(error))
+                return
+        self._deliver(data)
 
     def _deliver(self, data: bytes | bytearray | memoryview) -> None:
         # Binary messages count as text, as on Meteor's server (ddp-wire 1.5).
@@ -236,12 +251,12 @@ class WebSocketChannel:
     def send(self, message: bytes) -> None:
         """Send one message."""
         if self._open:
-            self._write(_header(len(message)) + message)
+            self._write(self.frames((message,)))
 
     def send_batch(self, batch: Batch) -> None:
         """Send several messages in one write."""
         if self._open:
-            self._write(batch.encoded(text_frames))
+            self._write(batch.encoded(self.frames))
 
     def _write(self, data: bytes) -> None:
         """Write whole frames, after all that were written before."""

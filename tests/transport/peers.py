@@ -161,6 +161,8 @@ class Client:
         return self.file.read(1) == b""
 
 
+RSV1, RSV2, RSV3 = 0x40, 0x20, 0x10
+
 UPGRADE = (
     "Upgrade: websocket",
     "Connection: Upgrade",
@@ -169,8 +171,10 @@ UPGRADE = (
 )
 
 
-def frame(opcode: int, data: bytes = b"", fin: bool = True, mask: bool = True, **reserved: bool) -> bytes:
-    return Frame(Opcode(opcode), data, fin, **reserved).serialize(mask=mask)
+def frame(opcode: int, data: bytes = b"", fin: bool = True, mask: bool = True, reserved: int = 0) -> bytes:
+    """A frame of a client; `reserved` are RSV1 to RSV3 as they stand in the first byte."""
+    first, *rest = Frame(Opcode(opcode), data, fin).serialize(mask=mask)
+    return bytes((first | reserved, *rest))
 
 
 def text(data: str | bytes, fin: bool = True) -> bytes:

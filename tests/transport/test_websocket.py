@@ -11,7 +11,7 @@ import gevent
 import pytest
 
 from dddp.transport import Batch, Limits, Server
-from dddp.transport.websocket import text_frames
+from dddp.transport.frames import text_frames
 from tests.transport.peers import (
     BINARY,
     CLOSE,
