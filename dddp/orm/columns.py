@@ -10,26 +10,30 @@ integers                 value; also with numeric columns, and their digits as t
 numeric, double          value; NaN equals itself and is greater than all; a double with doubles only
 boolean, uuid, bytea     value
 text, varchar            equality, LIKE without case folding; where the collation is deterministic; never order
-date, timestamptz        value; not with the first and last that Python has: ``infinity`` is loaded as these
-time                     equality, not with midnight: ``24:00`` is loaded as that
+date, timestamptz        value; parts of a date, of a time stamp those in UTC
+time, interval           value; hour and minute of a time
 inet                     equality
-arrays                   length; elements that are had or shared, of integers, booleans, uuids, texts and dates
+arrays                   value; length; elements that are had or shared; of integers, booleans, uuids, texts and dates
 JSON                     keys that have a text or a boolean, or are not there; not numbers, whose digits Python cuts
 =======================  =============================================================================================
 
-``interval`` has no place here: '1 year' equals 360 days in PostgreSQL, and is loaded as 365. Nor has ``char(n)``, whose
-spaces count or not, or ``real``, which Python has not.
+``char(n)`` has no place here, whose spaces count or not, nor has ``real``, which Python has not.
+
+Some values of dates, times, intervals and arrays are loaded as another value is (``orm.rows``, LOOKALIKES). Rows of the
+feed that have one are read again, not compared. Rows that a read has loaded are compared too where a query uses live
+sets; there these types compare by less (``AS_READ``).
 """
 
 from __future__ import annotations
 
 import datetime
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from ipaddress import ip_interface
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -42,6 +46,7 @@ from dddp.livequery.predicate import Column, nan_last
 
 __all__ = [
     "ARRAYS",
+    "DATE",
     "FAMILIES",
     "INTEGER",
     "MOMENT",
@@ -139,10 +144,14 @@ def _date(value: datetime.date) -> datetime.date:
 def _moment(value: datetime.datetime) -> datetime.datetime:
     if (value.tzinfo is not None) != settings.USE_TZ:
         raise Refused("the time's zone does not fit USE_TZ")
-    naive = value if value.tzinfo is None else value.astimezone(datetime.UTC).replace(tzinfo=None)
-    if naive in (datetime.datetime.min, datetime.datetime.max):
-        raise Refused(f"PostgreSQL's infinite times are loaded as {naive} too")
-    return naive.replace(tzinfo=datetime.UTC) if settings.USE_TZ else naive
+    return value.astimezone(datetime.UTC) if settings.USE_TZ else value
+
+
+def _finite_moment(value: datetime.datetime) -> datetime.datetime:
+    moment = _moment(value)
+    if moment.replace(tzinfo=None) in (datetime.datetime.min, datetime.datetime.max):
+        raise Refused(f"PostgreSQL's infinite times are loaded as {moment} too")
+    return moment
 
 
 def _time(value: datetime.time) -> datetime.time:
@@ -162,10 +171,19 @@ BOOLEAN = Family("a boolean", (bool,))
 TEXT = Family("a text", (str,), ordered=False, as_text=str, prepared=_text)
 IDENTIFIER = Family("a UUID", (UUID,), as_text=str)
 BYTES = Family("bytes", (Binary,), comparable=bytes, prepared=lambda parameter: bytes(parameter.adapted))
-DATE = Family("a date", (datetime.date,), paired=False, prepared=_date)
-MOMENT = Family("a time stamp", (datetime.datetime,), paired=False, prepared=_moment)
-TIME = Family("a time", (datetime.time,), ordered=False, paired=False, prepared=_time)
+DATE = Family("a date", (datetime.date,))
+MOMENT = Family("a time stamp", (datetime.datetime,), prepared=_moment)
+TIME = Family("a time", (datetime.time,))
+DURATION = Family("a duration", (datetime.timedelta,))
 ADDRESS = Family("an address", (Inet,), ordered=False, comparable=ip_interface, prepared=_address)
+
+#: Families of which a read may have loaded a value that looks like another -> as what they compare then, if at all.
+AS_READ: dict[Family, Family | None] = {
+    DATE: Family("a date", (datetime.date,), paired=False, prepared=_date),
+    MOMENT: Family("a time stamp", (datetime.datetime,), paired=False, prepared=_finite_moment),
+    TIME: Family("a time", (datetime.time,), ordered=False, paired=False, prepared=_time),
+    DURATION: None,
+}
 
 #: By PostgreSQL's type OIDs, which are fixed.
 FAMILIES = {
@@ -181,6 +199,7 @@ FAMILIES = {
     1082: DATE,
     1083: TIME,
     1184: MOMENT,
+    1186: DURATION,
     1700: NUMERIC,
     2950: IDENTIFIER,
 }
@@ -200,6 +219,24 @@ ARRAYS: dict[int, Family | None] = {
     2951: IDENTIFIER,
 }
 
+PARTS_OF_DATES: dict[str, Callable[[Any], Any]] = {
+    "MONTH": attrgetter("month"),
+    "DAY": attrgetter("day"),
+    "QUARTER": lambda date: (date.month + 2) // 3,
+    "WEEK": lambda date: date.isocalendar().week,
+    "DOW": lambda date: date.isoweekday() % 7,
+    "ISODOW": lambda date: date.isoweekday(),
+}
+
+PARTS_OF_TIMES: dict[str, Callable[[Any], Any]] = {"HOUR": attrgetter("hour"), "MINUTE": attrgetter("minute")}
+
+#: What ``EXTRACT`` takes from a value; of a time stamp in UTC.
+PARTS = {
+    DATE: PARTS_OF_DATES,
+    TIME: PARTS_OF_TIMES,
+    MOMENT: PARTS_OF_DATES | PARTS_OF_TIMES | {"DATE": datetime.datetime.date},
+}
+
 JSONB = 3802
 
 NUMBERS = {INTEGER, NUMERIC}
@@ -214,6 +251,7 @@ class Operand:
     type: ColumnType
     converters: tuple[Any, ...]  #: what the field makes of a value when it is loaded
     zone: str  #: in which times are loaded
+    read: bool  #: rows that a read has loaded are compared, not only those of the feed
 
     @property
     def name(self) -> str:
@@ -231,18 +269,35 @@ class Operand:
 
     def _family(self, families: Mapping[int, Family | None]) -> Family:
         family = families.get(self.type.oid)
+        if family is MOMENT and self.zone != "UTC":
+            raise Refused(f"{self.name} is loaded in {self.zone}, where an hour may come twice in autumn")
+        if family is not None and self.read:
+            family = AS_READ.get(family, family)
         if family is None:
             raise Refused(f"Python does not compare {self.type.name} ({self.name}) as PostgreSQL does")
         if family is TEXT and not self.type.deterministic:
             raise Refused(f"the collation of {self.name} is not deterministic: different texts may be equal")
-        if family is MOMENT and self.zone != "UTC":
-            raise Refused(f"{self.name} is loaded in {self.zone}, where an hour may come twice in autumn")
         return family
 
     def column(self, comparable: Callable[[Any], Any] | None = None) -> Column:
         if self.converters:
             raise Refused(f"{self.name} is loaded as something else than what the column holds")
         return _column(self.field.attname, comparable)
+
+    def part(self, name: str) -> Column:
+        """The column, for a part of its dates or times, as ``EXTRACT`` names it."""
+        part = PARTS.get(self.family, {}).get(name)
+        if part is None:
+            raise Refused(
+                f"Python does not take {name} from {self.type.name} ({self.name}) as PostgreSQL does"
+            )
+        return self.column(part)
+
+    def array(self) -> Column:
+        """The column of arrays that are compared as a whole."""
+        if self.read:
+            raise Refused(f"arrays that do not count from 1 are loaded as others of {self.name} are")
+        return self.column(as_tuple)
 
     def document_key(self, path: Any) -> Column:
         """The column of a JSON field, for what its documents have at a path of keys."""
@@ -273,6 +328,11 @@ class Operand:
 def _column(name: str, comparable: Callable[[Any], Any] | None) -> Column:
     """One object for all the queries that name the column."""
     return Column(name, comparable)
+
+
+def as_tuple(elements: Iterable[Any]) -> tuple[Any, ...]:
+    """An array, of any dimensions, as something hashable."""
+    return tuple(as_tuple(each) if isinstance(each, list) else each for each in elements)
 
 
 class Unequal(enum.Enum):

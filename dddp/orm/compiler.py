@@ -54,6 +54,7 @@ from dddp.livequery.predicate import (
 from dddp.livequery.setuse import uses_of
 from dddp.orm.columns import (
     ARRAYS,
+    DATE,
     FAMILIES,
     INTEGER,
     MOMENT,
@@ -69,7 +70,7 @@ from dddp.orm.documents import ModelShape
 from dddp.orm.sets import rows_of
 from dddp.orm.tables import concrete, leads_to_many, nodes, table_of, used_aliases
 
-__all__ = ["NotCompilable", "compile_predicate", "everything", "nothing", "sets_of"]
+__all__ = ["Level", "NotCompilable", "compile_predicate", "everything", "nothing", "operand_of", "sets_of"]
 
 everything = Predicate(ALWAYS)
 """The predicate of an unfiltered query: each row of the table belongs to it."""
@@ -165,6 +166,8 @@ def _is_scalar(function: Func) -> bool:
 
 OPERATOR = r"(=|<>|!=|<=|>=|<|>)"
 PLACES = r"(%s(?:, %s)*)"
+COMPARED = rf"(?:{OPERATOR} %s|IN \({PLACES}\))"
+ZONE = "AT TIME ZONE %s"
 ITEMS = r"((?:%s|NULL)(?:, (?:%s|NULL))*)"
 
 #: What stands for the columns of a lookup in its SQL. psycopg2's SQL has no other ``$``.
@@ -183,6 +186,29 @@ class Level:
     carried: frozenset[str]
 
 
+def operand_of(level: Level, field: Any, connection: Any, *, read: bool = False) -> Operand:
+    """A column of a table as lookups and orders name it.
+
+    Args:
+        read: see ``Operand``.
+
+    Raises:
+        Refused: it is another table's, or the feed does not carry it.
+    """
+    if field not in level.model._meta.local_concrete_fields:
+        raise Refused(f"{field.name} is a column of another table")
+    if not (field.primary_key or field.is_relation or field.column in level.carried):
+        raise Refused(
+            f"{field.name} is not in the feed: publish it, or name it in the collection's filter_fields"
+        )
+    loaded = field.get_col(level.model._meta.db_table)
+    converters = (*connection.ops.get_db_converters(loaded), *loaded.get_db_converters(connection))
+    type_ = level.types.get(field.column)
+    if type_ is None:
+        raise Refused(f"the database does not tell the type of {field.name}; run migrate")
+    return Operand(field, type_, converters, connection.timezone_name, read)
+
+
 @dataclass(frozen=True, slots=True)
 class _Related:
     """A test of the one row that a row refers to, as a test of the row: what says that it is TRUE, and FALSE."""
@@ -195,15 +221,23 @@ class _Related:
 
 
 class _Where:
-    """Translates the WHERE of one query."""
+    """Translates the WHERE of one query.
 
-    def __init__(self, query: Query, database: str, carried: Mapping[Table, frozenset[str]]) -> None:
+    Args:
+        joined: it is part of a query that joins tables.
+    """
+
+    def __init__(
+        self, query: Query, database: str, carried: Mapping[Table, frozenset[str]], *, joined: bool = False
+    ) -> None:
         self.query = query
         self.database = database
         self.connection = connections[database]
         self.compiler: Any = query.get_compiler(using=database)
         self.base = query.base_table
         self.carried = carried
+        nested = any(isinstance(getattr(node, "rhs", None), Query) for node in self._conjuncts(query.where))
+        self.reads_rows = joined or nested or len(used_aliases(query)) > 1
         self.levels: dict[str | None, Level] = {}
 
     def whole(self) -> Expression:
@@ -281,7 +315,7 @@ class _Where:
         level = self.level(alias)
         field = next(each for each in level.model._meta.local_concrete_fields if each.column == name)
         operand = self._operand(level, field)
-        if operand.family.comparable is not None:
+        if operand.family.comparable is not None or not operand.family.paired:
             raise Refused(f"{operand.name} joins tables by values that Python compares in another form")
         return operand.column()
 
@@ -390,7 +424,7 @@ class _Where:
             and selected[0].target == key
             and selected[0].alias == inner.base_table
         )
-        return _Where(inner, self.database, self.carried).whole() if same else None
+        return _Where(inner, self.database, self.carried, joined=True).whole() if same else None
 
     def _lookup(self, lookup: Lookup[Any]) -> Expression:
         if self._many(lookup) is not None:
@@ -432,21 +466,7 @@ class _Where:
         return sql, list(columns.values())
 
     def _operand(self, level: Level, field: Any) -> Operand:
-        if field not in level.model._meta.local_concrete_fields:
-            raise Refused(f"{field.name} is a column of another table")
-        if not (field.primary_key or field.is_relation or field.column in level.carried):
-            raise Refused(
-                f"{field.name} is not in the feed: publish it, or name it in the collection's filter_fields"
-            )
-        loaded = field.get_col(level.model._meta.db_table)
-        converters = (
-            *self.connection.ops.get_db_converters(loaded),
-            *loaded.get_db_converters(self.connection),
-        )
-        type_ = level.types.get(field.column)
-        if type_ is None:
-            raise Refused(f"the database does not tell the type of {field.name}; run migrate")
-        return Operand(field, type_, converters, self.connection.timezone_name)
+        return operand_of(level, field, self.connection, read=self.reads_rows)
 
     def _refuse_other_zone(self, lookup: Lookup[Any], operand: Operand) -> None:
         """Refuse parts of a time stamp in the current zone, when whoever runs the query again may have another."""
@@ -549,9 +569,38 @@ def _comparison_of_columns(
 
 def _membership(match: re.Match[str], operands: list[Operand], parameters: list[Any]) -> Expression:
     (operand,) = operands
+    if operand.type.oid in ARRAYS:
+        return In(operand.array(), frozenset(_array(operand, parameter) for parameter in parameters))
     family = operand.family
     values = frozenset(operand.constant(family, parameter) for parameter in parameters)
     return In(operand.column(family.comparable), values)
+
+
+def _part(match: re.Match[str], operands: list[Operand], parameters: list[Any]) -> Expression:
+    name, _, zoned, shift, operator, _ = match.groups()
+    (operand,) = operands
+    known = _past_zone(operand, parameters) if zoned else parameters
+    constants = frozenset(operand.constant(INTEGER, each) - int(shift or 0) for each in known)
+    column = operand.part(name)
+    return Compare(column, _standard(operator), *constants) if operator else In(column, constants)
+
+
+def _date_of_moment(match: re.Match[str], operands: list[Operand], parameters: list[Any]) -> Expression:
+    (operand,) = operands
+    known = _past_zone(operand, parameters)
+    constants = frozenset(operand.constant(DATE, each) for each in known)
+    column = operand.part("DATE")
+    return Compare(column, _standard(match[2]), *constants) if match[2] else In(column, constants)
+
+
+def _past_zone(operand: Operand, parameters: list[Any]) -> list[Any]:
+    """The parameters behind a time zone's name. Other zones than UTC may differ between Python and PostgreSQL."""
+    zone, *others = parameters
+    if zone != "UTC":
+        raise Refused(
+            f"a part of {operand.name} in {zone} depends on what Python and PostgreSQL know of that zone"
+        )
+    return others
 
 
 def _range(match: re.Match[str], operands: list[Operand], parameters: list[Any]) -> Expression:
@@ -588,6 +637,21 @@ def _length(match: re.Match[str], operands: list[Operand], parameters: list[Any]
     if operand.type.oid not in ARRAYS:
         raise Refused(f"{operand.type.name} ({operand.name}) may be loaded in another form than a list")
     return Compare(operand.column(len), _standard(match[2]), operand.constant(INTEGER, parameters[0]))
+
+
+def _whole_array(match: re.Match[str], operands: list[Operand], parameters: list[Any]) -> Expression:
+    (operand,) = operands
+    written, sent = match[2], iter(parameters)  # ARRAY[...]; else a list is sent
+    elements = (
+        [None if each == "NULL" else next(sent) for each in written.split(", ")] if written else parameters[0]
+    )
+    return Compare(operand.array(), "=", _array(operand, elements))
+
+
+def _array(operand: Operand, elements: Iterable[Any]) -> tuple[Any, ...]:
+    """A constant as ``Operand.array`` has the values. The NULLs of two arrays are equal."""
+    family = operand.elements
+    return tuple(None if each is None else _element(operand, family, each) for each in elements)
 
 
 def _elements(match: re.Match[str], operands: list[Operand], parameters: list[Any]) -> Expression:
@@ -636,6 +700,9 @@ FORMS: list[tuple[re.Pattern[str], Callable[[re.Match[str], list[Operand], list[
     (re.compile(rf"{COLUMN} BETWEEN %s AND %s"), _range),
     (re.compile(rf"{COLUMN}::text LIKE %s"), _like),
     (re.compile(rf"{COLUMN} (@>|<@|&&) (?:\(ARRAY\[{ITEMS}\]\)|%s)::[\w ]+(?:\(\d+\))?\[\]"), _elements),
+    (re.compile(rf"{COLUMN} = (?:\(ARRAY\[{ITEMS}\]\)|%s)::[\w ]+(?:\(\d+\))?\[\]"), _whole_array),
+    (re.compile(rf"EXTRACT\((\w+) FROM {COLUMN}( {ZONE})?\)(?: \+ (\d))? {COMPARED}"), _part),
+    (re.compile(rf"\({COLUMN} {ZONE}\)::date {COMPARED}"), _date_of_moment),
     (
         re.compile(
             rf"CASE WHEN {COLUMN} IS NULL THEN NULL ELSE coalesce\(array_length\(\$\d, 1\), 0\) END {OPERATOR} %s"

@@ -9,11 +9,15 @@ The types of a model's columns are looked up once, when its RowType is made; dec
 ``column::text`` differs from what a cursor receives for three types: booleans (``true``, which the typecaster
 reads as well), ``inet``, which gets a netmask, and ``char(n)``, which loses its padding; no field of Django makes
 the last. Dates that Python has not (before Christ, after 9999) are undecodable here as they are for the ORM.
+
+A few values are loaded as another value is (``LOOKALIKES``), so that nobody can tell how PostgreSQL compares them. A
+row with one of them is key only: what it belongs to is for PostgreSQL to say.
 """
 
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -38,6 +42,19 @@ Typecaster: TypeAlias = Callable[[str, Any], Any]
 INET = 869
 #: timestamptz, its array, its range and the array of that.
 ZONED = frozenset({1184, 1185, 3910, 3911})
+
+INFINITE = re.compile("infinity")
+SHIFTED = re.compile(r"^\[")
+#: By type OID, the texts of values that psycopg2 loads as it loads others, which PostgreSQL tells apart: infinite dates
+#: and times as the first and last that Python has, 24:00 as midnight, a year (in order 360 days) as 365 days, infinite
+#: intervals as none, arrays that do not count from 1 as those that do. Types that Python does not compare are left out.
+LOOKALIKES = {
+    1082: INFINITE,
+    1083: re.compile("^24:"),
+    1184: INFINITE,
+    1186: re.compile("year|infinity"),
+    **dict.fromkeys((1000, 1005, 1007, 1009, 1015, 1016, 1182, 1185, 2951), SHIFTED),
+}
 
 
 class ValueUndecodable(DDDPError):
@@ -68,6 +85,7 @@ class Column:
     cast: Typecaster
     converters: tuple[Callable[..., Any], ...]
     expression: Any  #: what the converters are told they convert
+    lookalike: re.Pattern[str] | None  #: finds texts of values that are loaded as others are
 
     def load(self, text: str | None, cursor: Any, connection: BaseDatabaseWrapper) -> Any:
         """The value that the ORM would load."""
@@ -99,11 +117,13 @@ class RowType:
         self._columns = tuple(self._column(name, oid, fields[name]) for name, oid in types.items())
         self._names = frozenset(types)
         self._key_column = self._columns[0]
+        self._doubtful = tuple((each.name, each.lookalike.search) for each in self._columns if each.lookalike)
 
     def decode(self, change: Change) -> Change:
         """The same change with its key as a document id and its row as attribute name -> value.
 
-        A row without one of the columns is key only: it was captured before the column was.
+        A row without one of the columns is key only: it was captured before the column was. So is one with a value
+        that is loaded as another is.
 
         Raises:
             ValueUndecodable: a value is none of its column's type.
@@ -111,7 +131,7 @@ class RowType:
         key = self.document_id(change.key)
         if change.kind is not Kind.ROW or change.row is None:
             return Change(change.table, key, change.kind)
-        if not self._names <= change.row.keys():
+        if not self._names <= change.row.keys() or self._is_doubtful(change.row):
             return Change(change.table, key, Kind.KEY_ONLY)
         return Change(change.table, key, Kind.ROW, self._row(change.row, key))
 
@@ -122,6 +142,9 @@ class RowType:
             ValueUndecodable: the text is none of the key's type.
         """
         return document_id(self._load(self._key_column, text, None))
+
+    def _is_doubtful(self, row: Row) -> bool:
+        return any(row[name] is not None and looks(row[name]) for name, looks in self._doubtful)
 
     def _row(self, row: Row, key: Key) -> Row:
         return {column.attname: self._load(column, row[column.name], key) for column in self._columns}
@@ -151,7 +174,9 @@ class RowType:
         expression = field.get_col(field.model._meta.db_table)
         converters = self._connection.ops.get_db_converters(expression)
         converters = [*converters, *expression.get_db_converters(self._connection)]
-        return Column(name, field.attname, self._typecaster(oid), tuple(converters), expression)
+        return Column(
+            name, field.attname, self._typecaster(oid), tuple(converters), expression, LOOKALIKES.get(oid)
+        )
 
     def _typecaster(self, oid: int) -> Typecaster:
         known = self._cursor.connection.string_types, psycopg2.extensions.string_types

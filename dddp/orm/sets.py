@@ -23,6 +23,7 @@ from dddp.livequery.predicate import (
     Not,
     Or,
     SetSpec,
+    nan_last,
 )
 from dddp.orm.tables import concrete, model_of
 
@@ -82,6 +83,6 @@ def _present(column: Column) -> Q:
 
 
 def _name(column: Column) -> str:
-    if column.comparable is not None and column.comparable.__name__ != "nan_last":
+    if column.comparable not in (None, nan_last):
         raise CannotWrite(f"{column.name} of a related row is not compared as it is stored")
     return column.name

@@ -380,6 +380,47 @@ def test_date_that_python_has_not(text: str) -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        ("date", "infinity"),
+        ("moment", "-infinity"),
+        ("time", "24:00:00"),
+        ("duration", "1 year 2 mons"),
+        ("duration", "-infinity"),
+        ("integers", "[2:3]={1,2}"),
+        ("dates", "[0:0]={2020-02-29}"),
+        ("words", "[0:0]={a}"),
+    ],
+)
+def test_value_that_is_loaded_as_another(column: str, text: str) -> None:
+    """PostgreSQL tells them apart, Python does not: nothing may be concluded from such a row."""
+    rows = RowType(Everything, ["id", column])
+    change = Change(Table("app.everything"), Key("1"), Kind.ROW, {"id": "1", column: text})
+
+    assert rows.decode(change) == Change(Table("app.everything"), Key("1"), Kind.KEY_ONLY)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("column", "text", "value"),
+    [
+        ("date", "9999-12-31", datetime.date.max),
+        ("time", "00:24:00", datetime.time(0, 24)),
+        ("duration", "24:00:00", datetime.timedelta(1)),
+        ("duration", "11 mons", datetime.timedelta(330)),
+        ("words", '{[2:3],24:00,"1 year",infinity}', ["[2:3]", "24:00", "1 year", "infinity"]),
+        ("text", "infinity", "infinity"),
+    ],
+)
+def test_value_that_only_looks_odd(column: str, text: str, value: Any) -> None:
+    rows = RowType(Everything, ["id", column])
+    change = Change(Table("app.everything"), Key("1"), Kind.ROW, {"id": "1", column: text})
+
+    assert rows.decode(change).row == {"id": 1, column: value}
+
+
+@pytest.mark.django_db
 def test_decoding_after_the_connection_is_closed(django_assert_num_queries: Any) -> None:
     """Decoding does no I/O: the cursor that lends its settings may be dead."""
     rows = row_type(Everything)

@@ -119,6 +119,8 @@ ODD = {
     "duration": ["1 year", "360 days", "1 mon", "30 days", "1 day", "24 hours", "infinity"],
     "decimal": ["NaN", "1.50"],
     "integers": ["[2:3]={1,2}", "{{1,2},{2,1}}", "{1,NULL}", "{NULL}"],
+    "dates": ["{9999-12-31}", "[0:0]={2020-02-29}"],
+    "uuids": ["[7:7]={00000000-0000-0000-0000-000000000000}"],
     "words": ["{NULL,NULL}", '{"NULL"}', "{{a},{b}}"],
     "address": ["10.0.0.0/8", "1.2.3.4/31", "2001:db8::/32"],
     "json": ["null", '{"a": 1.00000000000000000001}', '{"a": 1e2}', '"\\u00e9"'],
@@ -148,7 +150,10 @@ TEXT_LOOKUPS = ("contains", "startswith", "endswith")
 ELEMENTS = ("contains", "contained_by", "overlap")
 KEYS = ("a", "a__b", "a__in", "a__isnull", "a__b__isnull")
 FOLDING = ("iexact", "icontains", "istartswith", "iendswith")
-PARTS = ("year", "month", "day", "week_day", "iso_year", "quarter", "date", "hour")
+PARTS = (
+    *("year", "month", "day", "week", "week_day", "iso_week_day", "iso_year", "quarter"),
+    *("date", "hour", "minute", "month__gt", "day__in"),
+)
 ARRAYS = ("integers", "words", "flags", "uuids", "dates", "decimals", "nested")
 
 ANY = (*COMPARISONS, "in", "range", "isnull", "F")
@@ -293,7 +298,9 @@ class Generator:
         }
         if lookup in make:
             return make[lookup]()
-        if lookup in ("month", "day", "week_day", "quarter", "hour"):
+        if lookup == "day__in":
+            return self.random.sample(range(1, 32), 9)
+        if lookup in PARTS:
             return self.random.randrange(1, 13)
         if lookup in ("0", "a") and name in (*ARRAYS, "json"):
             return self.random.choice([1, "x", "a", None, True, UUIDS[0]])
