@@ -155,6 +155,12 @@ class Settings:
         unit="None (any) or list of origins",
         reason="Pages that may connect; login is by token and not by cookie, so any page is safe by default.",
     )
+    forwarded_count: int = key(
+        0,
+        whole(0),
+        unit="number of proxies",
+        reason="How many proxies of your own each client comes through: their x-forwarded-for names its address.",
+    )
     url_prefix: str = key(
         "",
         prefix,

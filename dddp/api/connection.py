@@ -16,8 +16,8 @@ class Connection(Protocol):
         """The DDP session's id."""
 
     @property
-    def client_address(self) -> str:
-        """The client's IP address, behind trusted proxies the one they report."""
+    def client_address(self) -> str | None:
+        """The client's IP address, behind trusted proxies the one they report; None if they report none."""
 
     @property
     def http_headers(self) -> Mapping[str, str]:

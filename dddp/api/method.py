@@ -40,6 +40,12 @@ class Call(Protocol):
     def set_user_id(self, user_id: str | None) -> None:
         """Log the connection in or out; not after ``unblock``."""
 
+    def apply(self, name: str, *params: Any) -> Any:
+        """Call another method for the same user, as a part of this call; what it returns.
+
+        Its parameters are checked like a client's, its access too; what it raises comes out here as it is.
+        """
+
 
 class Method:
     """A function that clients call. On the server it can still be called as that function.

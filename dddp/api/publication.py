@@ -63,6 +63,8 @@ class Source(Protocol):
 
     def ready(self) -> None: ...
 
+    def unblock(self) -> None: ...
+
     def error(self, exception: BaseException) -> None: ...
 
     def stop(self) -> None: ...
@@ -190,6 +192,10 @@ class Publication:
     def ready(self) -> None:
         """Tell the client that the initial documents are complete; only the first call counts."""
         self._source.ready()
+
+    def unblock(self) -> None:
+        """Let the client's next message start while this subscription is still being made."""
+        self._source.unblock()
 
     def error(self, exception: BaseException) -> None:
         """End the subscription with an error; its documents are removed first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.core.exceptions import NON_FIELD_ERRORS, ObjectDoesNotExist, PermissionDenied, ValidationError
+from django.db import DataError
 from django.http import Http404
 
 from dddp.errors import MeteorError
@@ -14,7 +15,19 @@ EXPECTED = (MeteorError, ValidationError, PermissionDenied, ObjectDoesNotExist, 
 
 def is_internal(exception: BaseException) -> bool:
     """Whether the client is told nothing of this exception: the caller logs the traceback, once."""
-    return not isinstance(exception, EXPECTED)
+    return not (isinstance(exception, EXPECTED) or is_unstorable(exception))
+
+
+def is_unstorable(exception: BaseException) -> bool:
+    """Whether a text was not stored or compared because PostgreSQL cannot hold it, though JavaScript can.
+
+    These are NUL characters and halves of surrogate pairs, which only a client's own text brings in.
+    """
+    if isinstance(exception, UnicodeEncodeError):
+        return exception.reason == "surrogates not allowed"
+    if isinstance(exception, DataError):
+        return "\\u0000 cannot be converted to text" in str(exception) or "surrogate" in str(exception)
+    return isinstance(exception, ValueError) and "NUL (0x00)" in str(exception)
 
 
 def sanitise(exception: BaseException) -> MeteorError:
@@ -27,6 +40,8 @@ def sanitise(exception: BaseException) -> MeteorError:
         return MeteorError(403, str(exception) or "Permission denied")
     if isinstance(exception, ObjectDoesNotExist | Http404):
         return MeteorError(404, str(exception) or "Not found")
+    if is_unstorable(exception):
+        return MeteorError(400, "A text with NUL characters or halves of surrogate pairs cannot be stored")
     return MeteorError(500, "Internal server error")
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import gevent
 
+from dddp.api.registry import Registry
 from dddp.errors import MeteorError
 from dddp.livequery.query import LiveQuery
 from dddp.mergebox import MergeBox
@@ -82,9 +83,10 @@ class Connection:
         return self._session.id or ""
 
     @property
-    def client_address(self) -> str:
-        """The client's IP address."""
-        return self._request.remote_address
+    def client_address(self) -> str | None:
+        """The client's IP address; None if the trusted proxies report none (ddp-wire 1.9)."""
+        count = self._application.settings.forwarded_count
+        return forwarded_address(self._request.headers, count) if count else self._request.remote_address
 
     @property
     def http_headers(self) -> Mapping[str, str]:
@@ -110,6 +112,11 @@ class Connection:
     def databases(self) -> Mapping[str, LiveDatabase]:
         """The databases that are served live, by alias."""
         return self._application.databases
+
+    @property
+    def registry(self) -> Registry:
+        """The declared collections, publications and methods."""
+        return self._application.registry
 
     @property
     def handlers(self) -> Pool:
@@ -340,6 +347,12 @@ class Connection:
             for run in old:
                 run.shown = False
         UserChange(self, old, done).start()
+
+
+def forwarded_address(headers: Mapping[str, str], count: int) -> str | None:
+    """The address that the outermost of ``count`` proxies has seen; what stands before it anyone can write."""
+    addresses = headers.get("x-forwarded-for", "").split(",")
+    return addresses[-count].strip() or None if len(addresses) >= count else None
 
 
 class UserChange:

@@ -19,9 +19,12 @@ from dddp.livequery.query import LiveQuery
 from dddp.livequery.router import Fence
 from dddp.runtime.live import LiveDatabase
 
-__all__ = ["WriteFence", "count_statements"]
+__all__ = ["DATABASE", "WriteFence", "count_statements"]
 
 logger = logging.getLogger(__name__)
+
+DATABASE = "default"
+"""The database whose transaction a method runs in, as Django's ``ATOMIC_REQUESTS`` has it."""
 
 _statements = local()
 """Of the current greenlet: database -> statements run on its connection so far."""

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import InterfaceError, OperationalError, transaction
 
@@ -21,7 +21,8 @@ from dddp.api.sanitise import is_internal, sanitise
 from dddp.errors import MeteorError
 from dddp.protocol import messages
 from dddp.protocol.alea import RandomStreams
-from dddp.runtime.fence import WriteFence
+from dddp.runtime.fence import DATABASE, WriteFence
+from dddp.runtime.nested import apply
 from dddp.runtime.pool import FAILURES
 
 if TYPE_CHECKING:
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["Invocation"]
 
 logger = logging.getLogger(__name__)
-
-DATABASE = "default"
-"""The database whose transaction a method runs in, as Django's ``ATOMIC_REQUESTS`` has it."""
 
 
 class Invocation:
@@ -51,7 +49,8 @@ class Invocation:
         self._method = method
         self._message = message
         self._release: Callable[[], None] | None = release
-        self._streams = RandomStreams(message.random_seed)
+        self.registry = connection.registry
+        self.streams = RandomStreams(message.random_seed)
 
     # --- what the method may call (``dddp.api.method.Call``)
 
@@ -90,6 +89,10 @@ class Invocation:
 
     _user_changed = False
 
+    def apply(self, name: str, *params: Any) -> Any:
+        """Call another method as a part of this call (``dddp.runtime.nested``)."""
+        return apply(self, name, params)
+
     # --- the run
 
     def run(self) -> None:
@@ -104,7 +107,7 @@ class Invocation:
 
     def _answered(self, fence: WriteFence) -> bytes:
         """The result, encoded; or what went wrong."""
-        reset = random_streams.set(self._streams)
+        reset = random_streams.set(self.streams)
         try:
             return self._result(fence)
         except FAILURES as error:

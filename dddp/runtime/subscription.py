@@ -229,6 +229,11 @@ class Run:
         if self.active and not self.complete:
             self._become_complete()
 
+    def unblock(self) -> None:
+        """Let the client's next message start; in a run for the next user, the queue waits for the login."""
+        if self.shown:
+            self._settle()
+
     def error(self, exception: BaseException) -> None:
         """End with an error."""
         if self.active:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import connection
 from django.http import Http404
 from django.utils.translation import gettext_lazy
 
@@ -22,6 +25,19 @@ def test_a_meteor_error_is_sent_as_it_is():
 
     assert sanitise(error) is error
     assert not is_internal(error)
+
+
+@pytest.mark.parametrize("text", ["\0", "\ud800"])
+@pytest.mark.django_db
+def test_text_that_postgresql_cannot_hold_is_the_clients_fault(text):
+    """By whatever exception the driver or the database says so, in a text column and in JSON."""
+    for value in (text, [text]):
+        with pytest.raises(Exception) as caught, connection.cursor() as cursor:
+            cast = "::jsonb" if isinstance(value, list) else "::text"
+            cursor.execute(f"SELECT %s{cast}", [json.dumps(value) if isinstance(value, list) else value])
+
+        assert sanitise(caught.value).error == 400
+        assert not is_internal(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,14 @@ def test_too_many_waiting_messages_end_the_connection(project: Project) -> None:
         other.call("open", "flood")
 
 
+@pytest.mark.parametrize("title", ["a\0b", "a\ud800b"])
+def test_text_that_the_database_cannot_hold_is_a_400(client: StrictClient, title: str) -> None:
+    error = error_of(client, "add_book", title)
+
+    assert error.error == 400
+    assert error_of(client, "add_book", 7).error == 400  # the connection goes on
+
+
 @pytest.fixture(scope="module")
 def settings() -> dict[str, Any]:
     return {"METHOD_QUEUE_LIMIT": 50, "HANDLER_POOL_SIZE": 6}

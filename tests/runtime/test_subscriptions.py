@@ -108,6 +108,28 @@ def test_sub_blocks_the_queue_until_it_is_ready(project: Project, client: Strict
     assert kinds(client) == ["ready", "updated", "result"]
 
 
+def test_unblock_lets_the_next_message_start(project: Project, client: StrictClient) -> None:
+    subscription = client.subscribe("Unblocked", "unblocked sub")
+    client.call("nothing")
+    assert not subscription.ready
+    client.call("open", "unblocked sub")
+    client.wait_ready(subscription)
+
+
+def test_unblock_of_a_subscription_does_not_end_a_login_early(project: Project, client: StrictClient) -> None:
+    client.call("open", "unblocked login")
+    client.subscribed("Unblocked", "unblocked login")
+    client.subscribed("GatedForUser", "unblocked user")
+    call = client.invoke("log_in", "jane")
+    later = client.invoke("who")
+    with project.client() as other:
+        other.call("arrival", "unblocked user")
+        client.ping()
+        assert not call.answered and not later.answered
+        other.call("open", "unblocked user")
+    assert client.wait_done(later) is not None
+
+
 def test_too_many_subscriptions_are_refused(project: Project, client: StrictClient) -> None:
     for number in range(20):
         client.subscribe("Nothing", id=f"n{number}")

@@ -280,6 +280,25 @@ class Ticker(Publication):
         gates.open_gate(f"{gate} done")
 
 
+class Unblocked(Publication):
+    """Lets the next message start, then waits at a gate."""
+
+    def publish(self, gate: str) -> None:
+        self.unblock()
+        self.unblock()
+        gates.wait_at(gate)
+        self.added("things", gate, {})
+        self.ready()
+
+
+class Leaving(Publication):
+    """Disconnects its client."""
+
+    def publish(self, gate: str) -> None:
+        self.connection.on_close(lambda: gates.open_gate(gate))
+        self.connection.close()
+
+
 class SelfStopping(Publication):
     """Ends itself when its gate opens; nothing else does when its user has changed."""
 
@@ -556,6 +575,53 @@ def spent(call: Any) -> dict[str, int]:
 @method
 def send_letter(call: Any, text: str) -> int:
     return models.Letter.objects.create(text=text, owner_id=call.user_id).pk
+
+
+@method
+def caller(call: Any) -> dict[str, Any]:
+    """Where the client is, as the server knows it."""
+    assert call.connection is not None
+    return {"address": call.connection.client_address, "headers": dict(call.connection.http_headers)}
+
+
+@method
+def open_at_end(call: Any, gate: str) -> None:
+    """Open a gate when the connection has ended."""
+    call.connection.on_close(lambda: gates.open_gate(gate))
+
+
+@method("apply")
+def apply_method(call: Any, name: str, params: list[Any]) -> Any:
+    return call.apply(name, *params)
+
+
+@method
+def apply_seeds(call: Any, names: list[str], collection: str) -> list[str]:
+    """The first random id of each inner call, then the outer call's own."""
+    return [*(call.apply(name, [collection])[0] for name in names), call.random_id(collection)]
+
+
+@method
+def apply_and_catch(call: Any, name: str, title: str) -> str:
+    """Its own write stays, that of the inner call does not."""
+    models.Book.objects.create(title=title)
+    try:
+        call.apply(name)
+    except MeteorError as error:
+        return str(error)
+    return "no error"
+
+
+@method
+def apply_unblock(call: Any, gate: str) -> str:
+    return str(call.apply("unblocked_wait", gate))
+
+
+@method
+def apply_price(call: Any) -> Any:
+    """What arrives of values that JSON does not know."""
+    sent = [datetime.datetime(2020, 1, 2, 3, 4, 5, 678901, datetime.UTC), b"x", {"a": [1]}]
+    return call.apply("echo", sent)
 
 
 declared = list(globals().values())
