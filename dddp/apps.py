@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.apps import AppConfig
+from django.core.management.base import CommandError
 from django.db import connections, router
 from django.db.models.signals import post_migrate
 
@@ -43,8 +44,12 @@ def install_capture(using: str, **options: Any) -> None:
     """Bring the database's capture into line with the declarations; runs at the end of each ``migrate``."""
     from dddp import conf
     from dddp.api.registry import API
-    from dddp.feed.capture import install
+    from dddp.feed.capture import TableBusy, install
 
-    if router.allow_migrate(using, "dddp"):
-        tables = API.captured_tables(using)
+    if not router.allow_migrate(using, "dddp"):
+        return
+    tables = API.captured_tables(using)
+    try:
         install(connections[using], tables, triggers=conf.load().capture == "triggers")
+    except TableBusy as error:
+        raise CommandError(f"The migrations have run, but {error}.") from error

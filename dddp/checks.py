@@ -22,6 +22,9 @@ from dddp.feed import capture
 __all__ = ["capture_status", "check_capture", "check_databases", "check_reruns", "register_checks"]
 
 HINT = "Until then changes will not reach DDP clients."
+UNSEEN_HINT = (
+    "Publish the tables behind it, or run SELECT dddp_note_table('app.model') whenever it has changed."
+)
 
 
 def register_checks() -> None:
@@ -49,12 +52,22 @@ def check_capture(databases: Sequence[str] | None, **options: Any) -> list[Check
     if sys.argv[1:2] == ["migrate"]:  # it runs the checks first, then does what this one asks for
         return []
     return [
-        Warning(f"Capture in the database {alias!r} is not up to date: {status}.", hint=HINT, id="dddp.W002")
+        message
         for alias in databases or ()
         if connections[alias].vendor == "postgresql" and router.allow_migrate(alias, "dddp")
-        for status in [capture_status(alias)]
-        if not status.ready
+        for message in _about_capture(alias, capture_status(alias))
     ]
+
+
+def _about_capture(alias: str, status: capture.Status) -> Iterator[CheckMessage]:
+    if not status.ready:
+        yield Warning(
+            f"Capture in the database {alias!r} is not up to date: {status}.",
+            hint="\n".join([HINT, *status.details]),
+            id="dddp.W002",
+        )
+    for sentence in status.unseen:
+        yield Warning(f"In the database {alias!r}, {sentence}.", hint=UNSEEN_HINT, id="dddp.W004")
 
 
 def check_reruns(databases: Sequence[str] | None, **options: Any) -> list[CheckMessage]:

@@ -9,6 +9,7 @@
     ├── QueryFailed           a live query's SQL raised or ran past its time limit
     │   └── ReadFailed        the same, with the query at fault (orm.reads)
     ├── FeedUnavailable       the change feed cannot be used: no LISTEN, no capture installed, no connection
+    ├── TableBusy             the lock that a table's triggers take was not to be had (feed.capture)
     ├── ValueUndecodable      a value in the feed is none of its column's type; its row is read again (orm.rows)
     ├── EJSONError            text or a value that is not EJSON (protocol.ejson)
     ├── CannotInflate         a compressed message too large, or none; its sender is closed (transport.deflate)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 from django.core.checks import run_checks
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connections
 from django.test.utils import override_settings
 
 from dddp import checks
 from dddp.api.registry import API
+from dddp.feed.capture import TableBusy
 from tests.api.test_registry import Papers
 
 
@@ -41,6 +42,41 @@ def test_capture_that_lags_behind_the_declarations_is_a_warning(db, papers):
     assert message.id == "dddp.W002"
     assert "capture is out of date for app.paper" in message.msg
     assert "run: manage.py migrate" in message.msg
+
+
+def test_what_lags_is_named(db, papers):
+    call_command("migrate", verbosity=0)
+    with connections["default"].cursor() as cursor:
+        cursor.execute("COMMENT ON TABLE dddp_table IS NULL")
+
+    (message,) = checks.check_capture(databases=["default"])
+
+    assert message.id == "dddp.W002"
+    assert "functions" in message.msg
+    assert "dddp's functions: not those of this release" in message.hint
+
+
+@override_settings(DDDP={"CAPTURE": "triggers"})
+def test_table_that_triggers_cannot_see_is_a_warning(db, papers):
+    """A published model whose table is a view, or has a foreign partition."""
+    with connections["default"].cursor() as cursor:
+        cursor.execute("ALTER TABLE app_paper RENAME TO paper; CREATE VIEW app_paper AS SELECT * FROM paper")
+    call_command("migrate", verbosity=0)
+
+    (message,) = checks.check_capture(databases=["default"])
+
+    assert message.id == "dddp.W004"
+    assert "app.paper: public.app_paper is a view" in message.msg
+
+
+def test_busy_table_stops_migrate_with_one_sentence(db, papers, monkeypatch):
+    def busy(*args: object, **options: object) -> None:
+        raise TableBusy("app_paper stayed locked")
+
+    monkeypatch.setattr("dddp.feed.capture.install", busy)
+
+    with pytest.raises(CommandError, match=r"The migrations have run, but app_paper stayed locked\."):
+        call_command("migrate", verbosity=0)
 
 
 def test_migrate_brings_capture_into_line(db, papers):

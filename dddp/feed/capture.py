@@ -1,65 +1,74 @@
 """Capture as it is installed in one database: the SQL of ``sql/``, the registry of tables, the statement triggers.
 
 ``migrate`` creates the functions (``create``) and then says what to capture (``install``). Knows Django's connection,
-nothing of models.
+nothing of models. Locks on the project's tables are taken one table per transaction and waited for briefly, since
+writers queue up behind whoever waits.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
-from importlib import resources
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import astuple, dataclass, field
 from operator import attrgetter
 from typing import Any, TypeAlias
 
-from django.db import transaction
+from django.db import OperationalError, transaction
 
 from dddp.changes import Table
+from dddp.errors import DDDPError
+from dddp.feed.catalogue import (
+    TRANSITIONS,
+    CapturedTable,
+    Entry,
+    Trigger,
+    describe,
+    fingerprint,
+    functions,
+    installed_triggers,
+    is_created,
+    is_stable,
+    mark_is_guarded,
+    named,
+    registered_entries,
+    schema_of,
+    sealed,
+    unseen,
+    wanted_triggers,
+)
+from dddp.feed.scripts import FUNCTIONS, literal, quoted, script
 
-__all__ = ["CapturedTable", "Status", "create", "drop", "install", "status", "triggered_tables"]
+__all__ = [
+    "CapturedTable",
+    "Patience",
+    "Status",
+    "TableBusy",
+    "create",
+    "drop",
+    "install",
+    "report",
+    "status",
+    "triggered_tables",
+]
 
 Connection: TypeAlias = Any
 """Django's connection to one database (``django.db.connections[alias]``)."""
 
 VENDOR = "postgresql"
-TRIGGER_PREFIX = "dddp_capture_"
-TRIGGER_VERSION = "v1"
-TRANSITIONS = {
-    "insert": "REFERENCING NEW TABLE AS dddp_new",
-    "update": "REFERENCING OLD TABLE AS dddp_old NEW TABLE AS dddp_new",
-    "delete": "REFERENCING OLD TABLE AS dddp_old",
-    "truncate": "",
-}
-
-STABLE_KEYS = frozenset(
-    f"pg_catalog.{name}"
-    for name in ("int2", "int4", "int8", "uuid", "text", "varchar", "bpchar", "bool", "numeric")
-)
-"""Keys whose text does not depend on the session. For all others the capture function fixes the settings, which
-costs some microseconds per statement."""
-
-TEXT_SETTINGS = (
-    "SET TimeZone = 'UTC' SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' "
-    "SET bytea_output = 'hex' SET extra_float_digits = 1"
-)
+LOCK_NOT_AVAILABLE = "55P03"
+PAUSE_FIRST, PAUSE_MOST = 0.5, 5.0  # seconds between attempts, doubled: writers that queued up go first
 
 
 @dataclass(frozen=True, slots=True)
-class CapturedTable:
-    """One table to capture, and which of its columns an envelope may carry."""
+class Patience:
+    """How to wait for the lock on a table."""
 
-    table: Table
-    relation: str  #: as SQL names it, quoted: '"bookstore_book"'
-    key_column: str  #: unquoted
-    columns: tuple[
-        str, ...
-    ] = ()  #: unquoted; the key column is carried first whether it is named here or not
+    lock_timeout: float = 1.0  #: seconds of one attempt: for so long at most its writers are held up
+    attempts: int = 10
 
-    def carried(self) -> list[str]:
-        return [self.key_column, *(name for name in self.columns if name != self.key_column)]
+
+class TableBusy(DDDPError):
+    """The lock on a table was not to be had. Nothing is half done: each table is a transaction of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +77,10 @@ class Status:
 
     supported: bool = True  #: False: not PostgreSQL
     created: bool = True  #: False: dddp's own migrations have not run
+    sound: bool = True  #: False: dddp's functions are another release's, or somebody changed them
     tables: tuple[Table, ...] = ()  #: tables captured otherwise than they should be
+    details: tuple[str, ...] = field(default=(), compare=False)  #: what is otherwise, one sentence each
+    unseen: tuple[str, ...] = field(default=(), compare=False)  #: what no trigger can see, and why
 
     @property
     def ready(self) -> bool:
@@ -81,38 +93,57 @@ class Status:
             return "dddp's tables are missing; run: manage.py migrate"
         if self.tables:
             return f"capture is out of date for {', '.join(self.tables)}; run: manage.py migrate"
+        if not self.sound:
+            return "dddp's functions are not those of this release; run: manage.py migrate"
         return "ready"
 
 
 def create(connection: Connection) -> None:
     """Create dddp's tables and functions in the connection's current schema; nothing on other databases."""
-    if connection.vendor == VENDOR:
-        _run(connection, "mark.sql", "note.sql", "flush.sql")
+    if connection.vendor != VENDOR:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT quote_ident(current_schema())")
+        (schema,) = cursor.fetchone()
+        for name in ("tables.sql", *FUNCTIONS, "mark_triggers.sql"):
+            cursor.execute(script(name, schema=schema))
+        _seal(cursor, schema)
 
 
 def drop(connection: Connection) -> None:
     """Undo ``create``, and remove every capture trigger."""
-    if connection.vendor == VENDOR:
-        _run(connection, "drop.sql")
+    if connection.vendor != VENDOR:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(script("drop.sql", schema=schema_of(cursor)))
 
 
-def install(connection: Connection, tables: Sequence[CapturedTable], triggers: bool) -> None:
+def install(
+    connection: Connection,
+    tables: Sequence[CapturedTable],
+    triggers: bool,
+    patience: Patience | None = None,
+) -> None:
     """Make the database capture exactly these tables: by statement triggers, or by what signal handlers note.
 
     Repeatable; where nothing has changed it only reads. Tables that do not exist (yet) are left out.
+
+    Raises:
+        TableBusy: some table stayed locked; those before it are done.
     """
     if connection.vendor != VENDOR:
         return
     with connection.cursor() as cursor:
-        if not _is_created(cursor):
+        if not is_created(cursor):
             return
         plan = _plan(cursor, tables, triggers)
-        with transaction.atomic(using=connection.alias):
-            plan.apply_to_registry(cursor)
-        # One transaction for each table: CREATE TRIGGER locks it against writers.
-        for relation in plan.relations():
-            with transaction.atomic(using=connection.alias):
-                plan.apply_to_triggers(cursor, relation)
+    patience = patience or Patience()
+    if not (plan.sound and plan.complete and plan.entries == plan.registered):
+        _patiently(connection, "dddp_table", plan.apply_to_functions, patience)
+    if not plan.guarded:
+        _patiently(connection, "dddp_mark", plan.apply_to_mark, patience)
+    for relation in plan.relations():
+        _patiently(connection, relation, plan.apply_to_triggers, patience)
 
 
 def status(connection: Connection, tables: Sequence[CapturedTable], triggers: bool) -> Status:
@@ -120,44 +151,36 @@ def status(connection: Connection, tables: Sequence[CapturedTable], triggers: bo
     if connection.vendor != VENDOR:
         return Status(supported=False)
     with connection.cursor() as cursor:
-        if not _is_created(cursor):
+        if not is_created(cursor):
             return Status(created=False)
-        return Status(tables=_plan(cursor, tables, triggers).tables())
+        plan = _plan(cursor, tables, triggers)
+        blind = [sentence for entry in plan.entries if triggers for sentence in unseen(cursor, entry)]
+    return Status(
+        sound=plan.sound and plan.guarded,
+        tables=plan.tables(),
+        details=tuple(plan.details()),
+        unseen=tuple(sorted(blind)),
+    )
+
+
+def report(connection: Connection, tables: Sequence[CapturedTable]) -> list[tuple[Trigger, str]]:
+    """Every capture trigger that is there or should be, with its state: "installed", "missing", "changed" (it is not
+    as we make it), "superfluous" (nothing here publishes its table)."""
+    with connection.cursor() as cursor:
+        plan = _plan(cursor, tables, triggers=True)
+    states = [(trigger, plan.state_of(trigger)) for trigger in plan.wanted | plan.installed]
+    return sorted(
+        ((trigger, state) for trigger, state in states if state),
+        key=lambda each: (each[0].label, each[0].relation, list(TRANSITIONS).index(each[0].event)),
+    )
 
 
 def triggered_tables(cursor: Any) -> frozenset[Table]:
     """The tables whose writes our triggers note, whoever writes."""
-    return frozenset(trigger.label for trigger in _installed(cursor) if trigger.event == "insert")
+    return frozenset(trigger.label for trigger in installed_triggers(cursor) if trigger.event == "insert")
 
 
 # ------------------------------------------------------------------------------------------------ the two sides
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """A row of the registry."""
-
-    label: Table
-    relation: str
-    key_column: str
-    key_type: str
-    columns: tuple[str, ...]
-    branch: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Trigger:
-    """A statement trigger on one relation."""
-
-    relation: str
-    event: str
-    function: str
-    label: Table
-    always: bool = True  #: fires whatever session_replication_role says
-
-    @property
-    def name(self) -> str:
-        return f"{TRIGGER_PREFIX}{self.event}_{TRIGGER_VERSION}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +188,13 @@ class _Plan:
     """From what is installed to what should be."""
 
     schema: str  #: of dddp's tables and functions, quoted
-    entries: frozenset[_Entry]
-    registered: frozenset[_Entry]
-    wanted: frozenset[_Trigger]
-    installed: frozenset[_Trigger]
+    sound: bool  #: the functions are as we make them
+    complete: bool  #: the functions of all wanted triggers are there
+    guarded: bool  #: the mark has its triggers
+    entries: frozenset[Entry]
+    registered: frozenset[Entry]
+    wanted: frozenset[Trigger]
+    installed: frozenset[Trigger]
 
     def tables(self) -> tuple[Table, ...]:
         differing = (self.entries ^ self.registered) | (self.wanted ^ self.installed)
@@ -177,183 +203,136 @@ class _Plan:
     def relations(self) -> list[str]:
         return sorted({trigger.relation for trigger in self.wanted ^ self.installed})
 
-    def apply_to_registry(self, cursor: Any) -> None:
+    def details(self) -> Iterable[str]:
+        if not self.sound:
+            yield "dddp's functions: not those of this release, or changed by somebody"
+        if not self.guarded:
+            yield "the triggers of dddp_mark: missing or changed, so nothing is sent at commit"
+        for entry in sorted(self.entries ^ self.registered, key=attrgetter("label")):
+            word = "registered" if entry in self.registered else "declared"
+            yield f"{entry.label}: {word} with the columns {', '.join(entry.columns)}"
+        for trigger in sorted(self.wanted ^ self.installed, key=attrgetter("label", "relation", "event")):
+            if state := self.state_of(trigger):
+                yield f"{trigger.label}: {trigger} is {state}"
+
+    def state_of(self, trigger: Trigger) -> str | None:
+        """A word for it; None for what is the wanted side of a changed one, told already."""
+        if trigger in self.wanted & self.installed:
+            return "installed"
+        others = self.installed if trigger in self.wanted else self.wanted
+        replaced = any((each.relation, each.name) == (trigger.relation, trigger.name) for each in others)
+        if trigger in self.wanted:
+            return None if replaced else "missing"
+        return "changed" if replaced else "superfluous"
+
+    def apply_to_functions(self, cursor: Any, relation: str) -> None:
+        """No table of the project is locked for these."""
+        for name in FUNCTIONS:
+            cursor.execute(script(name, schema=self.schema))
         for entry in self.registered - self.entries:
             cursor.execute("DELETE FROM dddp_table WHERE label = %s", (entry.label,))
         for entry in self.entries - self.registered:
             values = [list(value) if isinstance(value, tuple) else value for value in astuple(entry)]
             cursor.execute("INSERT INTO dddp_table VALUES (%s, %s, %s, %s, %s, %s)", values)
-        if self.registered != self.entries:
-            branches = "".join(entry.branch for entry in sorted(self.entries, key=attrgetter("label")))
-            cursor.execute(_script("read.sql", schema=self.schema, branches=branches))
+        branches = "".join(entry.branch for entry in sorted(self.entries, key=attrgetter("label")))
+        cursor.execute(script("read.sql", schema=self.schema, branches=branches))
+        self._create_capture_functions(cursor)
+        _seal(cursor, self.schema)
+
+    def _create_capture_functions(self, cursor: Any) -> None:
+        keys = {each.label: each for each in self.entries}
+        functions = {each.function: keys[each.label] for each in self.wanted if each.event != "truncate"}
+        for function, entry in functions.items():
+            settings = "" if is_stable(entry.key_type) else TEXT_SETTINGS
+            names = {"schema": self.schema, "function": function, "settings": settings}
+            cursor.execute(script("capture.sql", key=quoted(entry.key_column), **names))
+
+    def apply_to_mark(self, cursor: Any, relation: str) -> None:
+        cursor.execute(script("mark_triggers.sql", schema=self.schema))
 
     def apply_to_triggers(self, cursor: Any, relation: str) -> None:
-        for trigger in self.installed - self.wanted:
-            if trigger.relation == relation:
-                cursor.execute(f"DROP TRIGGER {trigger.name} ON {relation}")
-        for trigger in self.wanted - self.installed:
-            if trigger.relation == relation:
-                self._create_trigger(cursor, trigger)
+        # Asked again: another migrate may have come first.
+        installed = {each for each in installed_triggers(cursor) if each.relation == relation}
+        wanted = {each for each in self.wanted if each.relation == relation}
+        for trigger in installed - wanted:
+            cursor.execute(f"DROP TRIGGER {quoted(trigger.name)} ON {relation}")
+        for trigger in wanted - installed:
+            cursor.execute(
+                f"CREATE TRIGGER {trigger.name} AFTER {trigger.event} ON {relation} {TRANSITIONS[trigger.event]} "
+                f"FOR EACH STATEMENT EXECUTE FUNCTION {self.schema}.{trigger.function}(%s)",
+                (trigger.label,),
+            )
+            cursor.execute(f"ALTER TABLE {relation} ENABLE ALWAYS TRIGGER {trigger.name}")
 
-    def _create_trigger(self, cursor: Any, trigger: _Trigger) -> None:
-        if trigger.event != "truncate":
-            self._create_function(cursor, trigger)
-        cursor.execute(
-            f"CREATE TRIGGER {trigger.name} AFTER {trigger.event} ON {trigger.relation} {TRANSITIONS[trigger.event]} "
-            f"FOR EACH STATEMENT EXECUTE FUNCTION {self.schema}.{trigger.function}(%s)",
-            (trigger.label,),
-        )
-        cursor.execute(f"ALTER TABLE {trigger.relation} ENABLE ALWAYS TRIGGER {trigger.name}")
 
-    def _create_function(self, cursor: Any, trigger: _Trigger) -> None:
-        cursor.execute("SELECT to_regproc(%s)", (f"{self.schema}.{trigger.function}",))
-        if cursor.fetchone() == (None,):
-            entry = next(entry for entry in self.entries if entry.label == trigger.label)
-            settings = "" if entry.key_type in STABLE_KEYS else TEXT_SETTINGS
-            names = {"schema": self.schema, "function": trigger.function, "settings": settings}
-            cursor.execute(_script("capture.sql", key=_quoted(entry.key_column), **names))
+TEXT_SETTINGS = (
+    "SET TimeZone = 'UTC' SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' "
+    "SET bytea_output = 'hex' SET extra_float_digits = 1"
+)
 
 
 def _plan(cursor: Any, tables: Iterable[CapturedTable], triggers: bool) -> _Plan:
-    found = [_entry(cursor, captured) for captured in tables]
+    found = [describe(cursor, captured) for captured in tables]
     entries = frozenset(entry for entry in found if entry is not None)
-    wanted = frozenset(trigger for entry in entries for trigger in _wanted(cursor, entry) if triggers)
+    wanted = named(each for entry in entries if triggers for each in wanted_triggers(cursor, entry))
     return _Plan(
-        schema=_schema(cursor),
+        schema=schema_of(cursor),
+        sound=sealed(cursor) == fingerprint(cursor),
+        complete={each.function for each in wanted} <= functions(cursor),
+        guarded=mark_is_guarded(cursor),
         entries=entries,
-        registered=_registered(cursor),
+        registered=registered_entries(cursor),
         wanted=wanted,
-        installed=_installed(cursor),
+        installed=installed_triggers(cursor),
     )
 
 
-# ------------------------------------------------------------------------------------------- what should be there
+def _seal(cursor: Any, schema: str) -> None:
+    """Leave the fingerprint of the functions, so that a later change of them is noticed."""
+    cursor.execute(f"COMMENT ON TABLE {schema}.dddp_table IS {literal(fingerprint(cursor))}")
 
-DESCRIBE = """
-SELECT format('%%I.%%I', n.nspname, c.relname),
-       (SELECT format('%%I.%%I', tn.nspname, t.typname)
-        FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace tn ON tn.oid = t.typnamespace
-        WHERE a.attrelid = c.oid AND a.attname = %s AND NOT a.attisdropped),
-       ARRAY(SELECT a.attname::text FROM pg_attribute a
-             WHERE a.attrelid = c.oid AND a.attname = ANY (%s) AND NOT a.attisdropped)
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(%s)
+
+# ------------------------------------------------------------------------------------------------------------ locks
+
+ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('dddp'), hashtext('install'))"
+
+HOLDERS = """
+SELECT a.pid, a.application_name, a.state, extract(epoch FROM now() - a.xact_start)::int
+FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+WHERE l.relation = to_regclass(%s) AND l.granted AND pid <> pg_backend_pid() ORDER BY a.xact_start LIMIT 3
 """
 
 
-def _entry(cursor: Any, captured: CapturedTable) -> _Entry | None:
-    """The registry's row for a table; None while the table or its key column does not exist."""
-    carried = captured.carried()
-    cursor.execute(DESCRIBE, (captured.key_column, carried, captured.relation))
-    found = cursor.fetchone()
-    if found is None or found[1] is None:
-        return None
-    relation, key_type, existing = found
-    columns = tuple(name for name in carried if name in existing)
-    branch = _branch(captured.table, relation, key_type, columns)
-    return _Entry(captured.table, relation, captured.key_column, key_type, columns, branch)
+def _patiently(
+    connection: Connection, relation: str, change: Callable[[Any, str], None], patience: Patience
+) -> None:
+    """Change one relation in a transaction of its own, trying again while others hold its lock."""
+    pause = PAUSE_FIRST
+    for attempt in range(1, patience.attempts + 1):
+        try:
+            with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('lock_timeout', %s, true)", (f"{patience.lock_timeout}s",))
+                cursor.execute(ONE_AT_A_TIME)
+                change(cursor, relation)
+            return
+        except OperationalError as error:
+            if getattr(error.__cause__, "pgcode", None) != LOCK_NOT_AVAILABLE:
+                raise
+            if attempt == patience.attempts:
+                raise TableBusy(_busy(connection, relation, patience)) from error
+        time.sleep(pause)
+        pause = min(2 * pause, PAUSE_MOST)
 
 
-def _branch(label: Table, relation: str, key_type: str, columns: Sequence[str]) -> str:
-    """The part of dddp_read that reads one table."""
-    return _script(
-        "branch.sql",
-        label=_literal(label),
-        header=_literal(f',"c":{json.dumps(columns, ensure_ascii=False, separators=(",", ":"))}'),
-        key=f"r.{_quoted(columns[0])}",
-        texts=", ".join(f"r.{_quoted(column)}::text" for column in columns),
-        relation=relation,
-        key_type=key_type,
-    )
-
-
-def _wanted(cursor: Any, entry: _Entry) -> list[_Trigger]:
-    """The triggers of a table and of its partitions, which may be written to by name (foreign ones cannot have any)."""
-    cursor.execute(
-        "SELECT format('%%I.%%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE c.relkind IN ('r', 'p') AND (c.oid = to_regclass(%s)"
-        " OR c.oid IN (SELECT relid FROM pg_partition_tree(to_regclass(%s))))",
-        (entry.relation, entry.relation),
-    )
-    return [
-        _Trigger(relation, event, _function(event, entry), entry.label)
-        for (relation,) in cursor.fetchall()
-        for event in TRANSITIONS
-    ]
-
-
-def _function(event: str, entry: _Entry) -> str:
-    """One function serves all tables with this key column: its text names the column."""
-    if event == "truncate":
-        return "dddp_capture_truncate"
-    identity = f"{entry.key_column}:{entry.key_type in STABLE_KEYS}"
-    readable = re.sub(r"\W", "", entry.key_column.lower(), flags=re.ASCII)[:20]
-    return f"{TRIGGER_PREFIX}{readable}_{hashlib.sha256(identity.encode()).hexdigest()[:8]}_{TRIGGER_VERSION}"
-
-
-# --------------------------------------------------------------------------------------------------- what is there
-
-INSTALLED = r"""
-SELECT format('%I.%I', n.nspname, c.relname), t.tgname, p.proname, t.tgargs, t.tgenabled = 'A'
-FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-     JOIN pg_proc p ON p.oid = t.tgfoid
-WHERE t.tgname LIKE 'dddp\_capture\_%'
-  AND p.pronamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('dddp_table'))
-"""
-
-
-def _is_created(cursor: Any) -> bool:
-    cursor.execute("SELECT to_regclass('dddp_table') IS NOT NULL")
-    return bool(cursor.fetchone()[0])
-
-
-def _schema(cursor: Any) -> str:
-    cursor.execute(
-        "SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass('dddp_table')"
-    )
-    return str(cursor.fetchone()[0])
-
-
-def _registered(cursor: Any) -> frozenset[_Entry]:
-    cursor.execute("SELECT label, relation, key_column, key_type, columns, branch FROM dddp_table")
-    return frozenset(
-        _Entry(label, relation, key_column, key_type, tuple(columns), branch)
-        for label, relation, key_column, key_type, columns, branch in cursor.fetchall()
-    )
-
-
-def _installed(cursor: Any) -> frozenset[_Trigger]:
-    cursor.execute(INSTALLED)
-    return frozenset(
-        _Trigger(
-            relation=relation,
-            event=name.removeprefix(TRIGGER_PREFIX).rpartition("_")[0],
-            function=function,
-            label=Table(bytes(arguments).rstrip(b"\0").decode()),
-            always=always,
-        )
-        for relation, name, function, arguments, always in cursor.fetchall()
-    )
-
-
-def _run(connection: Connection, *scripts: str) -> None:
+def _busy(connection: Connection, relation: str, patience: Patience) -> str:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT quote_ident(current_schema())")
-        (schema,) = cursor.fetchone()
-        for script in scripts:
-            cursor.execute(_script(script, schema=schema))
-
-
-def _script(name: str, **names: str) -> str:
-    """A script of ``sql/`` with its names put in."""
-    text = resources.files("dddp.feed").joinpath("sql", name).read_text(encoding="utf-8")
-    for placeholder, value in names.items():
-        text = text.replace("{" + placeholder + "}", value)
-    return text
-
-
-def _quoted(identifier: str) -> str:
-    return '"' + identifier.replace('"', '""') + '"'
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+        cursor.execute(HOLDERS, (relation,))
+        holders = [
+            f"session {pid} ({name or 'no application name'}, {state}, in a transaction for {seconds} s)"
+            for pid, name, state, seconds in cursor.fetchall()
+        ]
+    return (
+        f"{relation} stayed locked through {patience.attempts} attempts of {patience.lock_timeout} s"
+        f"{' by ' + ', '.join(holders) if holders else ''}. Tables before it are done; end what holds the lock, "
+        "then run: manage.py ddp_triggers install"
+    )

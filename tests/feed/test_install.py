@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.db import connections
+from django.db.backends.postgresql.base import DatabaseWrapper
 
 from dddp.feed import capture
-from dddp.feed.capture import Status
+from dddp.feed.capture import Patience, Status, TableBusy
 from tests.feed.conftest import AUTHOR, BOOK
-from tests.feed.recording import captured, key_only, run
+from tests.feed.recording import captured, key_only, row, run
 
 book, author = BOOK.table, AUTHOR.table
 BOTH = [BOOK, AUTHOR]
@@ -70,6 +78,175 @@ def test_disabled_trigger_is_mended(shop, writer):
     assert capture.status(shop, BOTH, triggers=True).tables == (book,)
     capture.install(shop, BOTH, triggers=True)
     assert capture.status(shop, BOTH, triggers=True).ready
+
+
+@pytest.mark.parametrize(
+    "tampering",
+    [
+        "ALTER TABLE shop.book DISABLE TRIGGER dddp_capture_update_v1",
+        "ALTER TABLE shop.book ENABLE TRIGGER dddp_capture_update_v1",
+        "DROP TRIGGER dddp_capture_update_v1 ON shop.book",
+        "CREATE OR REPLACE TRIGGER dddp_capture_update_v1 AFTER UPDATE ON shop.book "
+        "REFERENCING OLD TABLE AS dddp_old NEW TABLE AS dddp_new FOR EACH STATEMENT WHEN (false) "
+        "EXECUTE FUNCTION dddp_capture_id_6eb00b73_v1('bookstore.book')",
+        "CREATE OR REPLACE TRIGGER dddp_capture_update_v1 AFTER UPDATE ON shop.book "
+        "FOR EACH ROW EXECUTE FUNCTION dddp_capture_truncate('bookstore.book')",
+        "CREATE OR REPLACE TRIGGER dddp_capture_update_v1 AFTER UPDATE ON shop.book "
+        "REFERENCING OLD TABLE AS dddp_old NEW TABLE AS dddp_new FOR EACH STATEMENT "
+        "EXECUTE FUNCTION dddp_capture_id_6eb00b73_v1('bookstore.author')",
+    ],
+)
+def test_tampered_trigger_is_found_and_mended(shop, writer, feed, tampering):
+    run(writer, tampering)
+
+    found = capture.status(shop, BOTH, triggers=True)
+    assert book in found.tables
+    assert [detail for detail in found.details if "trigger on shop.book is" in detail]
+    capture.install(shop, BOTH, triggers=True)
+
+    run(writer, "INSERT INTO shop.book VALUES (1, 'A')", "UPDATE shop.book SET title = 'B'")
+    assert capture.status(shop, BOTH, triggers=True).ready
+    assert feed.changes() == [row(book, 1, title="B", author_id=None)]
+
+
+SILENT = "LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
+
+
+@pytest.mark.parametrize(
+    "tampering",
+    [
+        f"CREATE OR REPLACE FUNCTION dddp_flush() RETURNS trigger {SILENT}",
+        f"CREATE OR REPLACE FUNCTION dddp_capture_id_6eb00b73_v1() RETURNS trigger {SILENT}",
+        "CREATE OR REPLACE FUNCTION dddp_append(added text) RETURNS void LANGUAGE plpgsql AS 'BEGIN END'",
+        "ALTER FUNCTION dddp_flush() RESET search_path",
+        "ALTER FUNCTION dddp_flush() SECURITY INVOKER",
+        "DROP FUNCTION dddp_capture_id_6eb00b73_v1() CASCADE",
+        "COMMENT ON TABLE dddp_table IS NULL",
+        "COMMENT ON TABLE dddp_table IS 'dddp anotherrelease 0123'",
+        "ALTER TABLE dddp_mark DISABLE TRIGGER dddp_flush",
+        "DROP TRIGGER dddp_probe ON dddp_mark",
+        "DROP TRIGGER dddp_flush ON dddp_mark; "
+        "CREATE TRIGGER dddp_flush AFTER INSERT ON dddp_mark FOR EACH ROW EXECUTE FUNCTION dddp_flush()",
+    ],
+)
+def test_tampered_function_is_found_and_mended(shop, writer, feed, tampering):
+    """Also functions of another release: the comment on the registry says which scripts made them, and what of it."""
+    run(writer, tampering)
+
+    found = capture.status(shop, BOTH, triggers=True)
+    assert not found.sound
+    assert "run: manage.py migrate" in str(found)
+    capture.install(shop, BOTH, triggers=True)
+
+    run(writer, "INSERT INTO shop.book VALUES (1, 'A')")
+    assert capture.status(shop, BOTH, triggers=True).ready
+    assert feed.changes() == [row(book, 1, title="A", author_id=None)]
+
+
+def test_functions_are_mended_while_a_writer_is_at_work(shop, writer, feed):
+    """An upgrade of dddp takes no lock on the project's tables."""
+    run(writer, "COMMENT ON TABLE dddp_table IS 'dddp anotherrelease 0123'")
+    with writer.cursor() as cursor:
+        cursor.execute("INSERT INTO shop.book VALUES (1, 'A')")
+
+    capture.install(shop, BOTH, triggers=True, patience=IMPATIENT)
+    writer.commit()
+
+    assert feed.changes() == [row(book, 1, title="A", author_id=None)]
+
+
+def test_installs_at_the_same_time_take_turns(shop, writer, dsn):
+    """Two deployments that migrate at once: neither fails over what the other has done."""
+    capture.install(shop, BOTH, triggers=False)
+
+    def migrate(number: int) -> None:
+        alias = f"install {number}"
+        connections[alias] = DatabaseWrapper(shop.settings_dict, alias)
+        try:
+            capture.install(connections[alias], BOTH, triggers=True)
+        finally:
+            connections[alias].close()
+            del connections[alias]
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(migrate, range(4)))
+
+    assert capture.status(shop, BOTH, triggers=True).ready
+
+
+# ------------------------------------------------------------------------------------------------------------ locks
+
+IMPATIENT = Patience(lock_timeout=0.05, attempts=2)
+
+
+@pytest.fixture
+def busy(shop, connect):
+    """Somebody writes books, and has not committed."""
+    pgconn = connect(application_name="busy")
+    with pgconn.cursor() as cursor:
+        cursor.execute("INSERT INTO shop.book VALUES (1)")
+    return pgconn
+
+
+def test_busy_table_is_given_up_with_who_holds_it(shop, busy):
+    with pytest.raises(
+        TableBusy, match=r"shop.book stayed locked .* by session \d+ \(busy, idle in transaction"
+    ):
+        capture.install(shop, BOTH, triggers=False, patience=IMPATIENT)
+
+
+def test_busy_table_leaves_the_others_done(shop, busy):
+    with pytest.raises(TableBusy):
+        capture.install(shop, BOTH, triggers=False, patience=IMPATIENT)
+
+    assert capture.status(shop, BOTH, triggers=False).tables == (book,)
+
+
+def test_busy_table_is_tried_again(shop, busy):
+    with ThreadPoolExecutor(1) as pool:
+        patience = Patience(lock_timeout=0.05, attempts=20)
+        done = pool.submit(_in_a_thread, shop, lambda mine: capture.install(mine, BOTH, False, patience))
+        _until(lambda: _waits(shop))
+        busy.commit()
+        done.result()
+
+    assert capture.status(shop, BOTH, triggers=False).ready
+
+
+def test_writers_wait_no_longer_than_the_lock_timeout(shop, busy, connect):
+    """A reader or writer that comes behind our request for the lock is let through when we give up."""
+    with ThreadPoolExecutor(1) as pool:
+        patience = Patience(lock_timeout=0.2, attempts=3)
+        done = pool.submit(_in_a_thread, shop, lambda mine: capture.install(mine, BOTH, False, patience))
+        _until(lambda: _waits(shop))
+        run(connect(options="-c statement_timeout=2000"), "INSERT INTO shop.book VALUES (2)")
+        with pytest.raises(TableBusy):
+            done.result()
+
+
+def _in_a_thread(connection: Any, do: Callable[[Any], None]) -> None:
+    """With a connection of the thread's own under the same alias."""
+    alias = connection.alias
+    connections[alias] = DatabaseWrapper(connection.settings_dict, alias)
+    try:
+        do(connections[alias])
+    finally:
+        connections[alias].close()
+
+
+def _waits(connection: Any) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'shop.book'::regclass")
+        return bool(cursor.fetchone()[0])
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+
+
+# ------------------------------------------------------------------------------------------------------------ names
 
 
 def test_changed_key_column_is_followed(shop, writer, feed):

@@ -1,9 +1,10 @@
 -- The capture trigger of all tables whose key is the column {key}: notes the old and the new keys of one statement.
 -- The column is written into the function, so that its plan is kept; the table's label is the trigger's argument.
--- The settings are those that change how a key is written as text.
+-- The settings are those that change how a key is written as text. SECURITY DEFINER: who may write the table need not
+-- have rights on ours.
 
 CREATE OR REPLACE FUNCTION {schema}.{function}() RETURNS trigger
-LANGUAGE plpgsql
+LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 {settings}
 AS $$

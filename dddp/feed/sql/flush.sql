@@ -9,7 +9,7 @@
 --   e  only on the last envelope of each channel: the channels this batch uses, null when too many to list
 
 -- At most 63 bytes, as NOTIFY demands. dddp.feed.channels does the same.
-CREATE FUNCTION {schema}.dddp_channel(label text) RETURNS text
+CREATE OR REPLACE FUNCTION {schema}.dddp_channel(label text) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN octet_length(label) <= 58 THEN 'dddp.' || label
                 ELSE 'dddp.#' || left(encode(sha256(convert_to(label, 'UTF8')), 'hex'), 40) END
@@ -17,18 +17,25 @@ $$;
 
 -- Is it the commit? A deferred trigger runs also at SET CONSTRAINTS ALL IMMEDIATE (loaddata issues it), when the
 -- rows may still be an intermediate state. Then the trigger on the mark's own deletion, deferrable too, fires at once.
-CREATE FUNCTION {schema}.dddp_probe() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION {schema}.dddp_probe() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_catalog.set_config('dddp.probe', OLD.id::pg_catalog.text, true);
     RETURN NULL;
 END $$;
 
-CREATE FUNCTION {schema}.dddp_flush() RETURNS trigger
+CREATE OR REPLACE FUNCTION {schema}.dddp_flush() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     mark text[] := string_to_array(current_setting('dddp.mark', true), ' ');
     notes text;
 BEGIN
+    IF current_query() ~* '^\s*prepare\s+transaction' THEN
+        -- PostgreSQL would refuse it too, but not say why.
+        RAISE feature_not_supported USING
+            MESSAGE = 'a transaction that wrote tables captured by dddp cannot be prepared',
+            DETAIL = 'Its changes are sent by NOTIFY, which has no part in two-phase commit.',
+            HINT = 'Commit it with COMMIT, or take the triggers away: manage.py ddp_triggers remove.';
+    END IF;
     IF mark[1] = 'opening' THEN
         -- Fired inside the INSERT of the mark, so not at commit; dddp_open_mark makes another.
         SET CONSTRAINTS {schema}.dddp_flush, {schema}.dddp_probe DEFERRED;
@@ -60,18 +67,10 @@ BEGIN
     RETURN NULL;
 END $$;
 
-CREATE CONSTRAINT TRIGGER dddp_flush AFTER INSERT ON {schema}.dddp_mark
-    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.dddp_flush();
-CREATE CONSTRAINT TRIGGER dddp_probe AFTER DELETE ON {schema}.dddp_mark
-    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.dddp_probe();
--- Whatever session_replication_role says, a mark is flushed.
-ALTER TABLE {schema}.dddp_mark ENABLE ALWAYS TRIGGER dddp_flush;
-ALTER TABLE {schema}.dddp_mark ENABLE ALWAYS TRIGGER dddp_probe;
-
 -- Send what the notes tell.
 -- The settings are those that change how a value is written as text; row_security = off makes a policy an error
 -- instead of a row that seems gone. Generic plans: otherwise PostgreSQL would plan each read anew.
-CREATE FUNCTION {schema}.dddp_send(batch bigint, notes text) RETURNS void
+CREATE OR REPLACE FUNCTION {schema}.dddp_send(batch bigint, notes text) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp SET row_security = off SET plan_cache_mode = force_generic_plan
 SET TimeZone = 'UTC' SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres'
@@ -109,7 +108,7 @@ BEGIN
 END $$;
 
 -- Send the envelopes of one table; returns how many have been sent then, this batch's earlier ones included.
-CREATE FUNCTION {schema}.dddp_send_table(
+CREATE OR REPLACE FUNCTION {schema}.dddp_send_table(
     opening text, sent integer, ending text, label text, whole boolean, locked boolean, keys text[]) RETURNS integer
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -134,14 +133,14 @@ END $$;
 -- Read the rows of one table: each item is the JSON array of the carried columns' texts, the key first; the header
 -- names the columns; missing are the keys without a row. This one knows no table: migrate replaces it by one with a
 -- branch for each, so that the plans of the reads are kept.
-CREATE FUNCTION {schema}.dddp_read(label text, keys text[], locked boolean,
+CREATE OR REPLACE FUNCTION {schema}.dddp_read(label text, keys text[], locked boolean,
     OUT header text, OUT present text[], OUT items text[], OUT missing text[])
 LANGUAGE plpgsql AS $$
 BEGIN
 END $$;
 
 -- The bodies of one table's envelopes, each at most room bytes; null when the table changed as a whole.
-CREATE FUNCTION {schema}.dddp_bodies(label text, keys text[], locked boolean, room integer) RETURNS text[]
+CREATE OR REPLACE FUNCTION {schema}.dddp_bodies(label text, keys text[], locked boolean, room integer) RETURNS text[]
 LANGUAGE plpgsql AS $$
 DECLARE
     reading record;
@@ -176,7 +175,7 @@ END $$;
 
 -- Pack the items of one table into as few bodies as is simple: small items fill a body up to the room less one
 -- share, so that the item across the border still fits; each larger one gets a body of its own.
-CREATE FUNCTION {schema}.dddp_pack(header text, present text[], items text[], missing text[], absence text, room integer)
+CREATE OR REPLACE FUNCTION {schema}.dddp_pack(header text, present text[], items text[], missing text[], absence text, room integer)
 RETURNS text[]
 LANGUAGE plpgsql AS $$
 DECLARE

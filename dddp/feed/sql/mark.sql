@@ -15,25 +15,11 @@
 --
 -- Functions without a search_path of their own are internal: their callers have fixed it.
 
-CREATE UNLOGGED TABLE {schema}.dddp_mark (
-    id bigint GENERATED ALWAYS AS IDENTITY (CACHE 32)
-);
-
--- What an envelope may carry of each captured table. Written by migrate, which makes dddp_read of it.
-CREATE TABLE {schema}.dddp_table (
-    label text PRIMARY KEY,      -- bookstore.book
-    relation text NOT NULL,      -- public.bookstore_book, quoted where needed
-    key_column text NOT NULL,
-    key_type text NOT NULL,      -- what key texts are cast to, so that the key's index is used
-    columns text[] NOT NULL,     -- as carried: the key column first
-    branch text NOT NULL         -- this table's part of dddp_read
-);
-
 -- Past this number of keys of one table a transaction says "the whole table changed".
-CREATE FUNCTION {schema}.dddp_key_limit() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 10000';
+CREATE OR REPLACE FUNCTION {schema}.dddp_key_limit() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 10000';
 
 -- A transaction's first note: insert its mark and remember where it lies.
-CREATE FUNCTION {schema}.dddp_open_mark() RETURNS void
+CREATE OR REPLACE FUNCTION {schema}.dddp_open_mark() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     mark bigint;
@@ -51,7 +37,7 @@ BEGIN
 END $$;
 
 -- Add notes, each with its leading comma, to those of this transaction.
-CREATE FUNCTION {schema}.dddp_append(added text) RETURNS void
+CREATE OR REPLACE FUNCTION {schema}.dddp_append(added text) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
     mark text := current_setting('dddp.mark', true);
@@ -73,7 +59,7 @@ BEGIN
 END $$;
 
 -- What the notes say of each table, every key once.
-CREATE FUNCTION {schema}.dddp_touched(notes jsonb)
+CREATE OR REPLACE FUNCTION {schema}.dddp_touched(notes jsonb)
 RETURNS TABLE (label text, whole boolean, locked boolean, keys text[])
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -95,11 +81,11 @@ BEGIN
 END $$;
 
 -- The notes as JSON.
-CREATE FUNCTION {schema}.dddp_parsed(notes text) RETURNS jsonb
+CREATE OR REPLACE FUNCTION {schema}.dddp_parsed(notes text) RETURNS jsonb
 LANGUAGE sql IMMUTABLE AS $$ SELECT ('[' || substr(notes, 2) || ']')::jsonb $$;
 
 -- The same notes, shorter.
-CREATE FUNCTION {schema}.dddp_fold(notes text) RETURNS text
+CREATE OR REPLACE FUNCTION {schema}.dddp_fold(notes text) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
     parsed jsonb := {schema}.dddp_parsed(notes);
