@@ -25,7 +25,10 @@ ALLOWED = (
         "mergebox": {"mergebox", "livequery", "protocol", "changes"},
         "transport": {"transport", "errors"},
         "conf": {"conf", "errors"},
-        "checks": {"checks", "conf", *ORDER[ORDER.index("api") :]},
+        "meteor": {"meteor", "errors"},
+        "views": {"views", "meteor", "conf", "errors"},
+        "ddp": {"ddp", "views", "api"},  # declarations, as any app's
+        "checks": {"checks", "conf", "views", "meteor", *ORDER[ORDER.index("api") :]},
     }
 )
 """Layer -> the layers of dddp it may import. More is said in BESIDE."""
@@ -49,6 +52,9 @@ LIBRARIES: dict[str, set[str]] = {
     "api": {"django"},
     "conf": {"django"},
     "checks": {"django"},
+    "meteor": set(),
+    "views": {"django"},
+    "ddp": {"django"},
     "runtime": {"django", "gevent", "psycopg2"},
 }
 """Layer -> the libraries it may import besides the standard one."""
