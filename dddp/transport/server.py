@@ -328,6 +328,16 @@ class _Handler(WebSocketHandler):  # type: ignore[misc]
         self.provided_date = True
         self.write(b"")
 
+    def finalize_headers(self) -> None:
+        super().finalize_headers()
+        if self.command == "HEAD":
+            self.response_use_chunked = False  # else the end of a body that is not sent would be
+
+    def _write(self, data: bytes) -> None:
+        # pywsgi leaves it to applications to send no body after HEAD; Django leaves it to servers.
+        if self.command != "HEAD":
+            super()._write(data)
+
     def answer(self, answer: Answer) -> None:
         """Send an answer, the last one on this connection."""
         status, headers, body = answer
