@@ -223,7 +223,7 @@ def test_the_readme_registers_cleanly(ddp_py: str, monkeypatch: pytest.MonkeyPat
 
     assert set(registry.collections) == {"bookstore.author", "bookstore.book"}
     assert set(registry.publications) == {"AllBooks", "BooksByAuthorEmail"}
-    assert set(registry.methods) == {"bookstore.rename"}
+    assert {name for name in registry.methods if not name.startswith("/")} == {"bookstore.rename"}
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from django.db.models import Model, Q, QuerySet
 
 from dddp.api import schema
 from dddp.api.access import User
+from dddp.api.mutators import RULES
 from dddp.api.user_rel import UserPath
 from dddp.changes import Table
 from dddp.errors import ImproperlyDeclared
@@ -74,6 +75,33 @@ class Collection:
         """
         raise NotImplementedError
 
+    def allow_insert(self, user: User, obj: Any) -> bool:
+        """Override to let clients insert by Meteor's ``insert``: whether this user may store this new object.
+
+        The object is not checked yet. The rule may complete it: ``obj.owner = user``.
+        """
+        return False
+
+    def allow_update(self, user: User, obj: Any, changes: Mapping[str, Any]) -> bool:
+        """Override to let clients update: whether this user may change the object, locked and still as it was.
+
+        Args:
+            changes: names of fields in the document -> new values.
+        """
+        return False
+
+    def allow_remove(self, user: User, obj: Any) -> bool:
+        """Override to let clients remove: whether this user may delete the object, locked."""
+        return False
+
+    @cached_property
+    def rules(self) -> frozenset[str]:
+        """The operations that have an allow rule."""
+        own, base = type(self), Collection
+        return frozenset(
+            each for each in RULES if getattr(own, f"allow_{each}") is not getattr(base, f"allow_{each}")
+        )
+
     def schema(self) -> dict[str, dict[str, Any]]:
         """The published fields for forms on the client, in the words of Meteor's SimpleSchema."""
         return schema.describe(self.shape)
@@ -127,6 +155,11 @@ class Collection:
             QueryRefused: ``qs_filter`` or ``order_by`` cannot be kept live.
         """
         self.columns()
+        if type(self).serialize is not Collection.serialize and self.rules - {"remove"}:
+            raise ImproperlyDeclared(
+                "allow_insert and allow_update do not go with serialize: its fields are not the model's. Take them "
+                "away, and give clients a method"
+            )
         try:
             self.tables()
         except FieldError as error:

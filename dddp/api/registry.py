@@ -23,6 +23,7 @@ from dddp import conf
 from dddp.api.collection import Collection
 from dddp.api.endpoints import APIMixin, endpoints
 from dddp.api.method import Method
+from dddp.api.mutators import Mutator, mutators
 from dddp.api.publication import CollectionRef, Publication
 from dddp.changes import Table
 from dddp.errors import DDDPError, ImproperlyDeclared
@@ -60,11 +61,13 @@ class Registry:
         if isinstance(item, Collection) or _is_class(item, Collection):
             collection = item if isinstance(item, Collection) else item()
             _add("collections", self.collections, collection.name, collection)
-            self.register(endpoints(collection, f"/{collection.name}/"))
+            self._register_methods(collection)
         elif _is_class(item, Publication):
             _add("publications", self.publications, item.wire_name(), item)
             item.registry = self
         elif isinstance(item, Method):
+            if isinstance(self.methods.get(item.name), Mutator):
+                del self.methods[item.name]
             _add("methods", self.methods, item.name, item)
         elif isinstance(item, APIMixin) or _is_class(item, APIMixin):
             provider = item if isinstance(item, APIMixin) else item()
@@ -74,6 +77,12 @@ class Registry:
                 f"API.register was given {_described(item)}; give Collection, Publication and APIMixin classes and "
                 "what @method and @publication make"
             )
+
+    def _register_methods(self, collection: Collection) -> None:
+        """The collection's endpoints, and the methods that Meteor calls by itself where nothing has the name."""
+        self.register(endpoints(collection, f"/{collection.name}/"))
+        for each in mutators(collection):
+            self.methods.setdefault(each.name, each)
 
     def clear(self) -> None:
         """Forget everything: for tests."""

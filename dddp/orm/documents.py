@@ -15,7 +15,7 @@ date and time                                EJSON date; a naive one (``USE_TZ =
 decimal, UUID, date, time, duration          text, as ``DjangoJSONEncoder`` writes it
 integer                                      number; above 2**53 a JavaScript client rounds it
 binary                                       EJSON binary
-JSON                                         as it is
+JSON                                         as it is, but for the keys that minimongo refuses (``published_key``)
 file, image                                  its name in the storage
 array, hstore                                list, object
 range                                        ``{"lower", "upper", "bounds"}``, bounds as in ``[)``; ``empty`` when empty
@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
@@ -48,7 +49,7 @@ from dddp.protocol.ejson import member
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["ModelShape", "document_id", "ejson_value"]
+__all__ = ["ModelShape", "document_id", "ejson_value", "original_key", "published_key"]
 
 Encoder: TypeAlias = Callable[[Any], Any]
 """From the value the ORM loads to one that EJSON knows."""
@@ -180,9 +181,8 @@ class ModelShape:
 
     def members(self, fields: Mapping[str, Any]) -> dict[str, bytes]:
         """The members of what ``serialize`` returned; ``_id`` is left out, being the document's id already."""
-        return {
-            name: self._member(name, ejson_value, value) for name, value in fields.items() if name != "_id"
-        }
+        named = {published_key(name): value for name, value in fields.items() if name != "_id"}
+        return {name: self._member(name, ejson_value, value) for name, value in named.items()}
 
     def _member(self, name: str, encode: Encoder, value: Any) -> bytes:
         """One member; null for a value that EJSON cannot hold, so that one odd row does not stop a collection."""
@@ -196,6 +196,26 @@ class ModelShape:
         if name not in self._complained:
             self._complained.add(name)
             logger.warning("Collection %s: a value of %s is published as null: %s", self.name, name, error)
+
+
+# A document with one such key, at any depth, is lost on a Meteor client (ddp-wire 8.3). The full-width twins are what
+# MongoDB's manual recommended to those who had to store such keys.
+_REFUSED = re.compile(r"\A\$|[.\0]")
+_TWINS = str.maketrans({".": "\uff0e", "\0": "\u2400"})
+_ORIGINALS = str.maketrans({"\uff0e": "."})  # a NUL could not be stored
+_DOLLAR = "\uff04"
+
+
+def published_key(key: str) -> str:
+    """A key as documents have it: with full-width twins for dots and a leading dollar sign, a symbol for NUL."""
+    if not _REFUSED.search(key):
+        return key
+    return (_DOLLAR + key[1:] if key[0] == "$" else key).translate(_TWINS)
+
+
+def original_key(key: str) -> str:
+    """The key behind ``published_key``; one that had a twin in it from the start is taken for another."""
+    return ("$" + key[1:] if key[:1] == _DOLLAR else key).translate(_ORIGINALS)
 
 
 def encoder_of(field: Any) -> Encoder:
@@ -220,7 +240,7 @@ def ejson_value(value: Any) -> Any:
     if isinstance(value, (datetime.date, datetime.time, datetime.timedelta)):
         return value
     if isinstance(value, Mapping):
-        return {str(key): ejson_value(item) for key, item in value.items()}
+        return {published_key(str(key)): ejson_value(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [ejson_value(item) for item in value]
     if isinstance(value, (memoryview, bytearray)):

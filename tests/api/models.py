@@ -24,10 +24,12 @@ class Paper(models.Model):
 
     title = models.CharField("Headline", max_length=50, validators=[MinLengthValidator(2)])
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.DRAFT)
-    weight = models.FloatField(null=True)
-    secret = models.CharField(max_length=50, default="")
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, null=True, related_name="papers")
-    team = models.ForeignKey(Team, models.CASCADE, null=True)
+    weight = models.FloatField(null=True, blank=True)
+    secret = models.CharField(max_length=50, blank=True, default="")
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, null=True, blank=True, related_name="papers"
+    )
+    team = models.ForeignKey(Team, models.CASCADE, null=True, blank=True)
     readers = models.ManyToManyField(settings.AUTH_USER_MODEL, related_name="reads")
 
     class Meta:
@@ -50,7 +52,7 @@ class LongPaper(Paper):
 
 
 class Stamp(AleaIdMixin):
-    name = models.CharField(max_length=50, default="")
+    name = models.CharField(max_length=50, blank=True, default="")
 
     class Meta:
         app_label = "app"

@@ -65,7 +65,15 @@ def test_items_are_found_by_the_names_that_clients_use():
 
     assert list(filled.collections) == ["app.paper"]
     assert filled.publications == {"AllPapers": AllPapers}
-    assert filled.methods == {"shred": shred}
+    assert filled.methods["shred"] is shred
+
+
+def test_a_collection_has_the_methods_that_meteor_calls():
+    assert set(registry(Papers).methods) >= {
+        f"/app.paper/{operation}{suffix}"
+        for operation in ("insert", "update", "remove")
+        for suffix in ("", "Async")
+    }
 
 
 def test_automatic_are_those_that_need_no_subscription():

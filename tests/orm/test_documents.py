@@ -17,7 +17,7 @@ from django.test import override_settings
 from psycopg2.extras import DateRange, NumericRange
 
 from dddp.errors import ImproperlyDeclared
-from dddp.orm.documents import ModelShape, ejson_value
+from dddp.orm.documents import ModelShape, ejson_value, original_key, published_key
 from dddp.protocol.ejson import dumps
 from tests.orm.models import Everything, Play, Review, Seat, SortedWork, Work, Writer
 
@@ -230,3 +230,47 @@ def test_members_of_serialize() -> None:
     assert shape.members({"_id": 5, "range": NumericRange(1, 2)}) == {
         "range": b'"range":{"lower":1,"upper":2,"bounds":"[)"}'
     }
+
+
+# -- Keys
+
+
+@pytest.mark.parametrize(
+    ("key", "published"),
+    [
+        ("title", "title"),
+        ("", ""),
+        ("a.b.", "a\uff0eb\uff0e"),
+        ("$set", "\uff04set"),
+        ("$.", "\uff04\uff0e"),
+        ("price in $", "price in $"),
+    ],
+)
+def test_key_that_minimongo_refuses(key: str, published: str) -> None:
+    assert published_key(key) == published
+    assert original_key(published) == key
+
+
+def test_key_with_a_nul() -> None:
+    """It cannot be stored, so it has no way back."""
+    assert published_key("a\0") == "a\u2400" == original_key("a\u2400")
+
+
+def test_keys_at_any_depth() -> None:
+    value = {"a.b": [{"$c": {"d.": 1}}]}
+
+    assert ejson_value(value) == {"a\uff0eb": [{"\uff04c": {"d\uff0e": 1}}]}
+
+
+def test_keys_of_a_json_field() -> None:
+    shape = ModelShape("all", Everything, fields=["json"])
+
+    assert parsed(shape.document({"json": {"$date": 1, "x.y": 2}})) == {
+        "json": {"\uff04date": 1, "x\uff0ey": 2}
+    }
+
+
+def test_keys_of_serialize() -> None:
+    shape = ModelShape("works", Work, serialize=dict)
+
+    assert parsed(shape.members({"_id": 1, "a.b": {"$c": 1}})) == {"a\uff0eb": {"\uff04c": 1}}
