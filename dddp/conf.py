@@ -39,6 +39,26 @@ def whole(least: int) -> Rule:
     return rule
 
 
+def between(least: int, most: int) -> Rule:
+    """Whole numbers; ``True`` is none."""
+
+    def rule(value: Any) -> str | None:
+        fits = isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+        return None if fits else f"a whole number from {least} to {most}"
+
+    return rule
+
+
+def or_none(rule: Rule) -> Rule:
+    """What a rule takes, and None."""
+
+    def relaxed(value: Any) -> str | None:
+        expected = None if value is None else rule(value)
+        return expected and f"None or {expected}"
+
+    return relaxed
+
+
 def seconds(value: Any) -> str | None:
     fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
     return None if fits else "a number of seconds above 0"
@@ -74,6 +94,42 @@ def prefix(value: Any) -> str | None:
     return None if fits else "'' or a path that begins with a slash and does not end with one, such as '/ddp'"
 
 
+RATE_LIMIT: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "count": (lambda value: whole(1)(value) is None, "a whole number, 1 or more"),
+    "interval": (lambda value: seconds(value) is None, "a number of seconds above 0"),
+    "per": (
+        lambda value: _texts(value) <= {"connection", "user", "address"},
+        "'connection', 'user', 'address'",
+    ),
+    "type": (lambda value: value in ("method", "subscription"), "'method' or 'subscription'"),
+    "names": (lambda value: all(_texts(value)), "names of methods or publications"),
+    "message": (lambda value: isinstance(value, str), "a text"),
+}
+"""Key of a rate limit -> whether a value fits, and what does."""
+
+
+def rate_limit(value: Any) -> str | None:
+    """What is wrong with one rate limit, as a sentence."""
+    if not isinstance(value, Mapping) or not {"count", "interval"} <= value.keys() <= RATE_LIMIT.keys():
+        return f"a rate limit has a count and an interval, and may have {', '.join(list(RATE_LIMIT)[2:])}"
+    wrong = [key for key, given in value.items() if not RATE_LIMIT[key][0](given)]
+    return f"{wrong[0]} must be {RATE_LIMIT[wrong[0]][1]}, not {value[wrong[0]]!r}" if wrong else None
+
+
+def rate_limits(value: Any) -> str | None:
+    if not isinstance(value, list | tuple):
+        return "a list of rate limits such as {'count': 5, 'interval': 10, 'names': ['login']}"
+    wrong = next(filter(None, map(rate_limit, value)), None)
+    return f"a list of rate limits; {wrong}" if wrong else None
+
+
+def _texts(value: Any) -> set[str]:
+    """One text, or a list of them; for anything else a set that holds an empty text, which nothing accepts."""
+    texts = [value] if isinstance(value, str) else value
+    fits = isinstance(texts, list | tuple) and all(isinstance(text, str) for text in texts)
+    return set(texts) if fits else {""}
+
+
 def key(default: Any, rule: Rule, unit: str, reason: str) -> Any:
     """A dataclass field that carries its rule, unit and reason."""
     return dataclasses.field(default=default, metadata={"rule": rule, "unit": unit, "reason": reason})
@@ -100,6 +156,30 @@ class Settings:
         whole(1024),
         unit="bytes",
         reason="The largest message a client may send; enough for a large document, too little to hurt.",
+    )
+    nesting_limit: int = key(
+        200,
+        between(10, 250),
+        unit="containers within containers",
+        reason="Far above real documents, which need two levels each at worst, far below what exhausts the stack.",
+    )
+    compression_threshold: int | None = key(
+        512,
+        or_none(whole(0)),
+        unit="bytes, or None (no compression)",
+        reason="From there on about half is saved, for 5 µs once for all clients that get the message.",
+    )
+    sessions_per_address: int | None = key(
+        10_000,
+        or_none(whole(1)),
+        unit="sessions per client address and process, or None (any number)",
+        reason="Above what an office or a proxy brings to one process, below what fills its memory.",
+    )
+    handshake_time_limit: float = key(
+        60.0,
+        seconds,
+        unit="seconds",
+        reason="Until a request's headers are there: enough for the slowest network, and then the connection ends.",
     )
     heartbeat_interval: float = key(
         15.0,
@@ -148,6 +228,20 @@ class Settings:
         whole(1),
         unit="messages per client",
         reason="Messages that wait for an earlier one of the same client; past it the client is disconnected.",
+    )
+    rate_limits: tuple[Mapping[str, Any], ...] = key(
+        (
+            {
+                "type": "method",
+                "names": ("login", "createUser", "resetPassword", "forgotPassword"),
+                "per": "connection",
+                "count": 5,
+                "interval": 10,
+            },
+        ),
+        rate_limits,
+        unit="list of rate limits",
+        reason="How often clients may start what; by default guessing passwords is slowed down, as in Meteor.",
     )
     origins: tuple[str, ...] | None = key(
         None,

@@ -77,6 +77,11 @@ def test_settings_that_are_no_dict_are_refused(settings):
         ("CAPTURE_MODELS", "auth.User", "a list of model labels"),
         ("CAPTURE_MODELS", ["User"], "a list of model labels"),
         ("MESSAGE_SIZE_LIMIT", 10, "a whole number, 1024 or more, not 10"),
+        ("NESTING_LIMIT", 9, "a whole number from 10 to 250, not 9"),
+        ("NESTING_LIMIT", 251, "a whole number from 10 to 250"),
+        ("COMPRESSION_THRESHOLD", -1, "None or a whole number, 0 or more"),
+        ("SESSIONS_PER_ADDRESS", 0, "None or a whole number, 1 or more"),
+        ("HANDSHAKE_TIME_LIMIT", None, "a number of seconds above 0"),
         ("READ_POOL_SIZE", 0, "a whole number, 1 or more"),
         ("READ_POOL_SIZE", True, "a whole number, 1 or more"),
         ("READ_POOL_SIZE", 2.5, "a whole number, 1 or more"),
@@ -90,6 +95,16 @@ def test_settings_that_are_no_dict_are_refused(settings):
         ("URL_PREFIX", "live", "begins with a slash"),
         ("URL_PREFIX", "/live/", "begins with a slash"),
         ("URL_PREFIX", None, "begins with a slash"),
+        ("RATE_LIMITS", {}, "a list of rate limits such as"),
+        ("RATE_LIMITS", [{"count": 5}], "a rate limit has a count and an interval"),
+        ("RATE_LIMITS", [{"count": 5, "interval": 1, "user": "x"}], "may have per, type, names, message"),
+        (
+            "RATE_LIMITS",
+            [{"count": 5, "interval": 1, "type": "sub"}],
+            "type must be 'method' or 'subscription'",
+        ),
+        ("RATE_LIMITS", [{"count": 5, "interval": 1, "names": 5}], "names must be names of methods"),
+        ("RATE_LIMITS", [{"count": 5, "interval": 1, "per": ["ip"]}], "per must be 'connection'"),
     ],
 )
 def test_a_value_that_does_not_fit_is_refused(settings, key, value, expected):
@@ -107,8 +122,14 @@ def test_a_value_that_does_not_fit_is_refused(settings, key, value, expected):
     [
         ("ORIGINS", ["https://example.org", "http://localhost:3000"]),
         ("URL_PREFIX", "/live"),
+        ("COMPRESSION_THRESHOLD", None),
+        ("COMPRESSION_THRESHOLD", 0),
+        ("SESSIONS_PER_ADDRESS", None),
+        ("NESTING_LIMIT", 250),
         ("HEARTBEAT_INTERVAL", 2),
         ("SHUTDOWN_TIME_LIMIT", 0.5),
+        ("RATE_LIMITS", []),
+        ("RATE_LIMITS", [{"count": 5, "interval": 0.5, "per": ["user", "address"], "names": "login"}]),
     ],
 )
 def test_a_value_that_fits_is_taken(settings, key, value):

@@ -10,6 +10,7 @@ from dddp.api.endpoints import APIMixin, api_endpoint
 from dddp.api.method import Call, Method, method
 from dddp.api.publication import Publication, publication
 from dddp.api.random import random_id
+from dddp.api.ratelimit import rate_limit
 from dddp.api.registry import API
 from dddp.errors import MeteorError
 from dddp.protocol.messages import ABSENT
@@ -28,4 +29,5 @@ __all__ = [
     "method",
     "publication",
     "random_id",
+    "rate_limit",
 ]

@@ -12,6 +12,7 @@ from typing import Any, Protocol, overload
 from dddp.api.access import Permissions, User, check_access
 from dddp.api.arguments import Signature
 from dddp.api.connection import Connection
+from dddp.protocol.ratelimit import Rule
 
 __all__ = ["Call", "Method", "method"]
 
@@ -56,7 +57,12 @@ class Method:
         atomic: run it in ``transaction.atomic``, so that an error undoes what it wrote.
         login_required: only for logged-in users, others get error 403.
         permission_required: a permission, or several, that the user must hold.
+
+    Attributes:
+        rate_limits: how often clients may call it, as ``@rate_limit`` has declared.
     """
+
+    rate_limits: tuple[Rule, ...] = ()
 
     def __init__(
         self,

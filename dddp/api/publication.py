@@ -20,6 +20,7 @@ from dddp.api.connection import Connection
 from dddp.changes import Table
 from dddp.errors import ImproperlyDeclared, MeteorError
 from dddp.orm.tables import tables_read
+from dddp.protocol.ratelimit import Rule
 
 __all__ = ["Publication", "Selection", "Source", "publication"]
 
@@ -82,6 +83,7 @@ class Publication:
         login_required: only to logged-in users, others get error 403.
         permission_required: a permission, or several, that the user must hold.
         rerun_accepted: why it is fine that changes run ``queries`` again, a sentence; silences check dddp.W003.
+        rate_limits: how often clients may subscribe to it, as ``@rate_limit`` has declared.
     """
 
     name: ClassVar[str] = ""
@@ -90,6 +92,7 @@ class Publication:
     login_required: ClassVar[bool] = False
     permission_required: ClassVar[Permissions] = None
     rerun_accepted: ClassVar[str] = ""
+    rate_limits: ClassVar[tuple[Rule, ...]] = ()
 
     registry: ClassVar[Collections]  #: where it is registered
 
@@ -327,6 +330,7 @@ def publication(
             "login_required": login_required,
             "permission_required": permission_required,
             "publish": function,
+            "rate_limits": getattr(function, "rate_limits", ()),
         }
         return type(function.__name__, (Publication,), declared)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+import time
+from collections.abc import Iterable, Iterator, Mapping
 
 from dddp.api.registry import Registry
 from dddp.conf import Settings
+from dddp.errors import MeteorError
+from dddp.protocol.ratelimit import Event, RateLimiter, Rule
 from dddp.runtime.connection import Connection
 from dddp.runtime.live import LiveDatabase
 from dddp.runtime.pool import Pool
@@ -26,6 +30,7 @@ class Application:
         self.handlers = handlers
         self.draining = False  #: what is in flight goes on, nothing new is started
         self.connections: dict[Connection, None] = {}
+        self._rate_limiter = RateLimiter(_rules(settings, registry), time.monotonic())
 
     def connect(self, channel: Channel, request: Request) -> Connection:
         """Take a new client."""
@@ -36,3 +41,31 @@ class Application:
     def forget(self, connection: Connection) -> None:
         """A client has gone."""
         self.connections.pop(connection, None)
+
+    def check_rate(self, type: str, name: str, connection: Connection) -> MeteorError | None:
+        """Count a method call or a subscription; the error to answer with if it is one too many.
+
+        Args:
+            type: "method" or "subscription".
+            name: of one that is registered.
+        """
+        event = Event(type, name, connection.id, connection.user_id, connection.client_address)
+        return self._rate_limiter.check(event, time.monotonic())
+
+
+def _rules(settings: Settings, registry: Registry) -> Iterator[Rule]:
+    """The rate limits of the settings, of the methods and of the publications."""
+    for options in settings.rate_limits:
+        yield Rule(**{**options, **{key: _tuple(options[key]) for key in ("per", "names") if key in options}})
+    for name, method in registry.methods.items():
+        yield from _named("method", name, method.rate_limits)
+    for name, publication in registry.publications.items():
+        yield from _named("subscription", name, publication.rate_limits)
+
+
+def _named(type: str, name: str, rules: Iterable[Rule]) -> Iterator[Rule]:
+    return (dataclasses.replace(rule, type=type, names=(name,)) for rule in rules)
+
+
+def _tuple(value: str | Iterable[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import gevent
 
+from dddp.api.method import Method
 from dddp.api.registry import Registry
 from dddp.errors import MeteorError
 from dddp.livequery.query import LiveQuery
@@ -62,7 +63,8 @@ class Connection:
         self._application = application
         self._channel = channel
         self._request = request
-        self._session = Session(greeting=application.settings.send_greeting)
+        settings = application.settings
+        self._session = Session(greeting=settings.send_greeting, depth=settings.nesting_limit)
         self._outbox: Outbox | None = None  # while a large first batch is on its way
         self._queue: deque[Event] | None = None  # made when something has to wait
         self._blocked = False  # a message is being handled
@@ -268,6 +270,8 @@ class Connection:
             self._refuse(message.id, MeteorError(404, f"Subscription '{message.name}' not found"))
         elif message.id in self._subscriptions:
             return  # re-sent around a reconnect: it is answered already (ddp-wire 4.1)
+        elif error := self._application.check_rate("subscription", message.name, self):
+            self._refuse(message.id, error)
         elif len(self._subscriptions) >= self._application.settings.subscriptions_limit:
             self._refuse(message.id, MeteorError("too-many-subscriptions", "Too many subscriptions at once"))
         else:
@@ -324,10 +328,16 @@ class Connection:
     def _invoke(self, message: messages.Method) -> None:
         method = self._application.registry.methods.get(message.method)
         if method is None:
-            error = MeteorError(404, f"Method '{message.method}' not found")
-            self.send(messages.result_error(message.id, error))
+            unknown = MeteorError(404, f"Method '{message.method}' not found")
+            self.send(messages.result_error(message.id, unknown))
             self.send(messages.updated([message.id]))
-            return
+        elif error := self._application.check_rate("method", message.method, self):
+            self.send(messages.updated([message.id]))
+            self.send(messages.result_error(message.id, error))
+        else:
+            self._run_method(message, method)
+
+    def _run_method(self, message: messages.Method, method: Method) -> None:
         self._blocked = True
         self.handlers.submit(Invocation(self, method, message, self._release).run)
 

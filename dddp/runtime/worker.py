@@ -74,7 +74,12 @@ class Worker:
         for alias, live in self._databases.items():
             self._check_capture(alias)
             live.start()
-        limits = Limits(message=self.settings.message_size_limit, waiting=self.settings.outbox_limit)
+        limits = Limits(
+            message=self.settings.message_size_limit,
+            waiting=self.settings.outbox_limit,
+            request=self.settings.handshake_time_limit,
+            sessions=self.settings.sessions_per_address,
+        )
         self._server = Server(
             sockets,
             self.application,
@@ -82,6 +87,7 @@ class Worker:
             prefix=self.settings.url_prefix,
             accept=self._accepts,
             limits=limits,
+            deflate_from=self.settings.compression_threshold,
         )
         _calm_garbage_collector()
         self._server.start()

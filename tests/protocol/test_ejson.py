@@ -23,6 +23,7 @@ from dddp.protocol.ejson import (
     dumps,
     equals,
     from_json,
+    is_plain,
     loads,
     member,
     parse_json,
@@ -316,6 +317,24 @@ def test_depth_beyond_its_limit() -> None:
         dumps(nested(MAX_DEPTH + 1))
     with pytest.raises(EJSONError, match="nests more than"):
         loads("[" * 300 + "]" * 300)
+
+
+@pytest.mark.parametrize(
+    "inner", ["", "1", '"\\ud800"', '{"a":{}}'], ids=["empty", "number", "surrogate", "objects"]
+)
+@pytest.mark.parametrize("limit", [3, 200, 254])
+def test_depth_of_json_is_what_it_is_asked_for(limit: int, inner: str) -> None:
+    depth = limit - inner.count("{")
+
+    assert parse_json("[" * depth + inner + "]" * depth, limit)
+    with pytest.raises(EJSONError, match=f"nests more than {limit} containers"):
+        parse_json("[" * (depth + 1) + inner + "]" * (depth + 1), limit)
+
+
+@pytest.mark.parametrize("text", ['{"$date":1}', '{"\\u0024date":1}', '[{"a":{"$escape":{}}}]'])
+def test_text_with_a_type_in_it_is_not_plain(text: str) -> None:
+    assert not is_plain(text)
+    assert is_plain(text.replace("$", "").replace("\\u0024", ""))
 
 
 def test_depth_counts_nesting_not_brackets() -> None:

@@ -12,7 +12,17 @@ from django.db import connection, transaction
 from django.db.models import F, Func, TextField, Value
 from django.http import Http404
 
-from dddp.api import ABSENT, API, Collection, MeteorError, Method, Publication, method, publication
+from dddp.api import (
+    ABSENT,
+    API,
+    Collection,
+    MeteorError,
+    Method,
+    Publication,
+    method,
+    publication,
+    rate_limit,
+)
 from tests.runtime.project import counting, gates, models
 
 # --- collections
@@ -337,6 +347,11 @@ class FailingForUser(Publication):
         gates.open_gate(f"{gate} done")
 
 
+@rate_limit(1, 3600)
+class Limited(Publication):
+    queries: list[Any] = []
+
+
 @publication("me", login_required=True)
 def me(self: Publication) -> Any:
     self.added("users", self.user_id, {"username": self.user.username})
@@ -349,6 +364,12 @@ def me(self: Publication) -> Any:
 @method
 def echo(call: Any, value: Any = None) -> Any:
     return value
+
+
+@method
+@rate_limit(1, 3600)
+def limited(call: Any) -> str:
+    return "ran"
 
 
 @method
