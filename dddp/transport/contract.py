@@ -28,11 +28,12 @@ class Batch:
         messages: UTF-8 texts, in order. They arrive contiguously.
     """
 
-    __slots__ = ("_encoded", "messages")
+    __slots__ = ("_encoded", "_framed", "messages")
 
     def __init__(self, messages: Iterable[bytes]) -> None:
         self.messages = tuple(messages)
         self._encoded: dict[Encoding, bytes] = {}
+        self._framed: dict[Encoding, Batch] | None = None
 
     def encoded(self, encoding: Encoding) -> bytes:
         """Return the messages as `encoding` writes them: the same object at every call."""
@@ -40,6 +41,15 @@ class Batch:
         if encoded is None:
             encoded = self._encoded[encoding] = encoding(self.messages)
         return encoded
+
+    def framed(self, encoding: Encoding) -> Batch:
+        """Return these messages as one message of the protocol in between: the same batch at every call."""
+        if self._framed is None:
+            self._framed = {}
+        framed = self._framed.get(encoding)
+        if framed is None:
+            framed = self._framed[encoding] = Batch((self.encoded(encoding),))
+        return framed
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +74,13 @@ class Request:
 class Channel(Protocol):
     """One connected client, as the application sees it: messages go out here."""
 
-    remote_address: str
-    """The IP address at the other end of the socket."""
+    @property
+    def remote_address(self) -> str:
+        """The IP address at the other end of the socket."""
 
-    buffered: int
-    """Bytes accepted by `send` and not yet taken by the operating system; read only."""
+    @property
+    def buffered(self) -> int:
+        """Bytes accepted by `send` and not yet taken by the operating system."""
 
     def send(self, message: bytes) -> None:
         """Send one message, a UTF-8 text. Once the channel is closing it goes nowhere, silently."""
