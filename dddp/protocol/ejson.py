@@ -34,6 +34,7 @@ from dddp.protocol.javascript import number_text, utf16_key
 
 __all__ = [
     "MAX_DEPTH",
+    "MAX_JSON_DEPTH",
     "EJSONError",
     "ObjectID",
     "Regexp",
@@ -41,6 +42,7 @@ __all__ = [
     "dumps",
     "equals",
     "from_json",
+    "is_plain",
     "loads",
     "member",
     "parse_json",
@@ -50,12 +52,15 @@ __all__ = [
 MAX_DEPTH = 100
 """How many containers a value may nest: far above real documents, far below what exhausts Python's stack."""
 
-# On the wire each level may need its $escape, and a message is around it. orjson writes up to 254.
-_MAX_JSON_DEPTH = 2 * MAX_DEPTH + 4
+MAX_JSON_DEPTH = 2 * MAX_DEPTH + 4
+"""How many containers a JSON text may nest: each level of a value may need its $escape, and a message is around."""
+
+_WRITABLE_DEPTH = 254  # of orjson
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OBJECT_ID = re.compile(r"[0-9a-f]{24}\Z")
 _PLAIN = frozenset({str, int, bool, type(None)})
+_JSON_CONTAINERS = frozenset({dict, list})
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -243,8 +248,12 @@ def loads(data: str | bytes) -> Any:
     return from_json(parse_json(data))
 
 
-def parse_json(data: str | bytes) -> Any:
+def parse_json(data: str | bytes, depth: int = MAX_JSON_DEPTH) -> Any:
     """Read strict JSON (no NaN, no Infinity) of bounded depth, lone surrogates included; EJSON stays encoded.
+
+    Args:
+        data: the text.
+        depth: how many containers it may nest, at most 254.
 
     Raises:
         EJSONError: not JSON, or nested too deep.
@@ -254,8 +263,8 @@ def parse_json(data: str | bytes) -> Any:
         value = _parse(text)
     except (ValueError, RecursionError) as error:
         raise EJSONError(f"Not JSON: {error}.") from error
-    if text.count("[") + text.count("{") > _MAX_JSON_DEPTH and _is_deeper(value, _MAX_JSON_DEPTH):
-        raise EJSONError(f"The JSON nests more than {_MAX_JSON_DEPTH} containers.")
+    if text.count("[") + text.count("{") > depth and _is_deeper(value, depth):
+        raise EJSONError(f"The JSON nests more than {depth} containers.")
     return value
 
 
@@ -286,17 +295,34 @@ def _refuse_constant(token: str) -> NoReturn:
 
 
 def _is_deeper(value: Any, depth: int) -> bool:
+    """Tell whether a value nests more containers, by what orjson can write: a walk takes ten times as long."""
+    wrapped = value
+    for _ in range(_WRITABLE_DEPTH - depth):
+        wrapped = [wrapped]
+    try:
+        orjson.dumps(wrapped)
+    except TypeError:  # too deep, or a lone surrogate in it
+        return _walks_deeper(value, depth)
+    return False
+
+
+def _walks_deeper(value: Any, depth: int) -> bool:
     level = [value]
-    for _ in range(depth + 1):
-        level = [child for parent in level for child in _containers_in(parent)]
+    for _ in range(depth):
+        level = [
+            child
+            for parent in level
+            for child in (parent.values() if type(parent) is dict else parent)
+            if type(child) in _JSON_CONTAINERS
+        ]
         if not level:
             return False
     return True
 
 
-def _containers_in(value: Any) -> list[Any]:
-    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [child for child in children if isinstance(child, (dict, list))]
+def is_plain(text: str) -> bool:
+    """Tell whether what JSON makes of a text is surely the value it stands for: no key begins with a dollar."""
+    return "$" not in text and "\\u0024" not in text
 
 
 def from_json(value: Any) -> Any:
@@ -306,7 +332,7 @@ def from_json(value: Any) -> Any:
         EJSONError: an unknown ``$type``, or a value its type cannot have.
     """
     if isinstance(value, list):
-        return [from_json(item) for item in value]
+        return [item if type(item) in _PLAIN else from_json(item) for item in value]
     if not isinstance(value, dict):
         return value
     if _looks_special(value):
@@ -320,7 +346,7 @@ def _looks_special(value: Mapping[str, Any]) -> bool:
 
 
 def _decode_members(value: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: from_json(item) for key, item in value.items()}
+    return {key: item if type(item) in _PLAIN else from_json(item) for key, item in value.items()}
 
 
 def _decode_date(value: Mapping[str, Any]) -> datetime | None:

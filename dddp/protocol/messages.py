@@ -152,10 +152,15 @@ def parse(text: str) -> ClientMessage | BadMessage:
     return envelope if isinstance(envelope, BadMessage) else interpret(envelope)
 
 
-def decode(text: str) -> Envelope | BadMessage:
-    """Read JSON that has a ``msg``, and its EJSON (ddp-wire 2.1)."""
+def decode(text: str, depth: int = ejson.MAX_JSON_DEPTH) -> Envelope | BadMessage:
+    """Read JSON that has a ``msg``, and its EJSON (ddp-wire 2.1).
+
+    Args:
+        text: what the client sent.
+        depth: how many containers it may nest, at most 250: a refused message is echoed inside another one.
+    """
     try:
-        raw = ejson.parse_json(text)
+        raw = ejson.parse_json(text, depth)
     except ejson.EJSONError:
         return BadMessage("Bad request")
     if not isinstance(raw, (dict, list)):
@@ -163,7 +168,7 @@ def decode(text: str) -> Envelope | BadMessage:
     if isinstance(raw, list) or raw.get("msg") in _FALSY:
         return BadMessage("Bad request", raw)
     try:
-        return Envelope(raw, _decode_body(raw))
+        return Envelope(raw, _decode_body(raw, ejson.is_plain(text)))
     except ejson.EJSONError:
         return BadMessage("Parse error")
 
@@ -171,9 +176,11 @@ def decode(text: str) -> Envelope | BadMessage:
 _FALSY = (None, "", 0, False)  # in JavaScript; empty lists and objects are true there
 
 
-def _decode_body(raw: dict[str, Any]) -> dict[str, Any]:
+def _decode_body(raw: dict[str, Any], plain: bool) -> dict[str, Any]:
     if not isinstance(raw.get("cleared", []), list):
         raise ejson.EJSONError("cleared is an array")
+    if plain:  # most are, and a walk through a large one takes long
+        return raw
     return raw | {key: ejson.from_json(raw[key]) for key in ("fields", "params", "result") if key in raw}
 
 

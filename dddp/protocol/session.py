@@ -22,6 +22,7 @@ from typing import Any, TypeAlias
 
 from dddp.protocol import messages
 from dddp.protocol.alea import random_id
+from dddp.protocol.ejson import MAX_JSON_DEPTH
 from dddp.protocol.messages import (
     BadMessage,
     ClientMessage,
@@ -93,11 +94,13 @@ class Session:
 
     Args:
         greeting: whether to send ``{"server_id":"0"}`` first (ddp-wire 2.4).
+        depth: how many containers a message may nest.
     """
 
-    __slots__ = ("_outgoing", "_silent", "id", "state", "version")
+    __slots__ = ("_depth", "_outgoing", "_silent", "id", "state", "version")
 
-    def __init__(self, *, greeting: bool = True) -> None:
+    def __init__(self, *, greeting: bool = True, depth: int = MAX_JSON_DEPTH) -> None:
+        self._depth = depth
         self.state = State.AWAITING_CONNECT
         self.id: str | None = None  #: 17 characters, once connected
         self.version: str | None = None  #: of DDP, once connected
@@ -109,7 +112,7 @@ class Session:
         if self.state is State.CLOSED:
             return _NO_EVENTS
         self._silent = 0
-        envelope = messages.decode(text)
+        envelope = messages.decode(text, self._depth)
         if isinstance(envelope, BadMessage):
             return self._refuse(envelope)
         message = messages.interpret(envelope)

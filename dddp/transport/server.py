@@ -25,6 +25,7 @@ from gevent.pywsgi import WSGIHandler, WSGIServer
 from geventwebsocket.handler import WebSocketHandler
 
 from dddp.errors import DDDPError
+from dddp.transport.admissions import Admissions
 from dddp.transport.contract import Application, Request
 from dddp.transport.frames import DeflatedFrames
 from dddp.transport.handshake import extension, refusal, switching_headers
@@ -63,6 +64,11 @@ class CannotListen(DDDPError):
 def any_origin(request: Request) -> bool:
     """Accept every client, as Meteor does: what a client may do rests on a token, never on a cookie."""
     return True
+
+
+def remote_address(request: Request) -> str:
+    """Name a client by the other end of its socket."""
+    return request.remote_address
 
 
 def listen(address: Address) -> list[socket.socket]:
@@ -126,10 +132,12 @@ class Server:
         prefix: mount point of the WebSocket path, as ``/app``; the WSGI application is not moved by it.
         accept: called with each WebSocket request, in its own greenlet; a false answer refuses it with 403.
         limits: what one client may cost.
+        client_address: names who asks; by default the address at the other end of the socket.
         deflate_from: bytes from which on a message is compressed, for clients that can; None to compress nothing.
 
     Attributes:
-        channels: the WebSocket clients, those still closing included.
+        channels: the WebSocket clients, those still closing included, each with its address.
+        admissions: the sessions of each address; what has sessions without a channel counts them here too.
         requests: the greenlets of HTTP connections.
         waiting: those of them that have no request to answer just now.
         closed: nothing new is accepted any more.
@@ -144,13 +152,16 @@ class Server:
         prefix: str = "",
         accept: Callable[[Request], bool] = any_origin,
         limits: Limits | None = None,
+        client_address: Callable[[Request], str] = remote_address,
         deflate_from: int | None = 512,
     ) -> None:
         self.application = application
         self.accept = accept
         self.limits = limits or Limits()
         self.deflate = None if deflate_from is None else DeflatedFrames(deflate_from)
-        self.channels: set[WebSocketChannel] = set()
+        self.client_address = client_address
+        self.admissions = Admissions(self.limits.sessions)
+        self.channels: dict[WebSocketChannel, str] = {}
         self._paths = frozenset((f"{prefix}/websocket", f"{prefix}/websocket/"))
         self._gone = Event()
         self._stopped = Event()
@@ -218,13 +229,14 @@ class Server:
         channel = make_channel(
             taken.detach(), family, request.remote_address, self.limits, self._forget, deflate
         )
-        self.channels.add(channel)
+        self.channels[channel] = address = self.client_address(request)
+        self.admissions.enter(address)
         channel.start(application, request, received)
         if self.closed:
             channel.close(1001, "the server stops")
 
     def _forget(self, channel: WebSocketChannel) -> None:
-        self.channels.discard(channel)
+        self.admissions.leave(self.channels.pop(channel))
         self._gone.set()
 
 
@@ -310,9 +322,7 @@ class _Handler(WebSocketHandler):  # type: ignore[misc]
             make_channel: takes the arguments of `WebSocketChannel`.
         """
         request = request_of(self.environ)
-        answer = refusal(self.environ, self.request_version)
-        if answer is None and not self.server.owner.accept(request):
-            answer = plain("403 Forbidden", "This origin is not allowed")
+        answer = self._refusal(request)
         if answer is not None:
             self.answer(answer)
             return
@@ -320,6 +330,15 @@ class _Handler(WebSocketHandler):  # type: ignore[misc]
             self.extension = extension(self.environ)
         self.upgrade_websocket()
         self.server.owner.open_channel(self, application, request, make_channel)
+
+    def _refusal(self, request: Request) -> Answer | None:
+        owner = self.server.owner
+        answer = refusal(self.environ, self.request_version)
+        if answer is None and not owner.accept(request):
+            return plain("403 Forbidden", "This origin is not allowed")
+        if answer is None and not owner.admissions.admits(owner.client_address(request)):
+            return plain("429 Too Many Requests", "This address has too many sessions")
+        return answer
 
     def upgrade_connection(self) -> None:
         """Answer 101. The inherited method would also create gevent-websocket's own frame layer."""

@@ -70,12 +70,14 @@ class Limits:
             exceed the largest batch that is ever sent at once.
         closing: seconds a peer has to answer a close frame and to hang up before it is cut off.
         request: seconds from a connect, or from the previous answer, to the end of an HTTP request's headers.
+        sessions: sessions that one client address may have at a time, None for any number; more are refused.
     """
 
     message: int = 1024 * 1024
     waiting: int = 8 * 1024 * 1024
     closing: float = 5.0
     request: float = 60.0
+    sessions: int | None = None
 
 
 class _Nobody:
