@@ -4,7 +4,7 @@ Importing it patches nothing and starts nothing: ``ddp.py`` files are imported b
 or without gevent.
 """
 
-from dddp.api.collection import Collection
+from dddp.api.collection import Collection, computed
 from dddp.api.connection import Connection
 from dddp.api.endpoints import APIMixin, api_endpoint
 from dddp.api.method import Call, Method, method
@@ -26,6 +26,7 @@ __all__ = [
     "Method",
     "Publication",
     "api_endpoint",
+    "computed",
     "method",
     "publication",
     "random_id",

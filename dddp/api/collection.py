@@ -6,9 +6,9 @@ shape of documents through ``orm``; nothing of subscriptions, sessions or the fe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from django.core.exceptions import FieldDoesNotExist, FieldError
 from django.db.models import Model, Q, QuerySet
@@ -19,11 +19,30 @@ from dddp.api.mutators import RULES
 from dddp.api.user_rel import UserPath
 from dddp.changes import Table
 from dddp.errors import ImproperlyDeclared
-from dddp.orm.documents import ModelShape
+from dddp.orm.documents import Computed, ModelShape
 from dddp.orm.queries import restrict
 from dddp.orm.tables import table_of, tables_read
 
-__all__ = ["Collection"]
+__all__ = ["Collection", "computed"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+MARK = "_dddp_computed"
+
+
+def computed(*fields: str) -> Callable[[F], F]:
+    """Make a function ``f(self, *values)`` of a collection a field of its documents, under the function's name.
+
+    Args:
+        fields: names of the model's fields whose values it is given, published or not. Their columns travel in the
+            feed, and nothing but them may decide the result.
+    """
+
+    def mark(function: F) -> F:
+        setattr(function, MARK, fields)
+        return function
+
+    return mark
 
 
 class Collection:
@@ -122,7 +141,15 @@ class Collection:
             serialize=self.serialize if overridden else None,
             select_related=self.select_related,
             prefetch_related=self.prefetch_related,
+            computed=self._computed(),
         )
+
+    def _computed(self) -> dict[str, Computed]:
+        """What ``@computed`` marks; looks at the classes, so no property is run to find it."""
+        own = type(self)
+        names = dict.fromkeys(name for each in reversed(own.__mro__) for name in vars(each))
+        marked = {name: getattr(getattr(own, name, None), MARK, None) for name in names}
+        return {name: (fields, getattr(self, name)) for name, fields in marked.items() if fields is not None}
 
     @cached_property
     def user_paths(self) -> tuple[UserPath, ...]:

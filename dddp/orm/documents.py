@@ -51,6 +51,9 @@ logger = logging.getLogger(__name__)
 
 __all__ = ["ModelShape", "document_id", "ejson_value", "original_key", "published_key"]
 
+Computed: TypeAlias = tuple[Sequence[str], Callable[..., Any]]
+"""Names of fields, and the function that makes one field of the document from their values."""
+
 Encoder: TypeAlias = Callable[[Any], Any]
 """From the value the ORM loads to one that EJSON knows."""
 
@@ -87,6 +90,7 @@ class ModelShape:
         exclude: names of model fields not to publish.
         serialize: makes the fields of a document from an object, instead of ``fields``; documents then take a read.
         select_related, prefetch_related: what ``serialize`` walks; loaded with the objects.
+        computed: fields of the document that are made from columns of the same row, by name.
 
     Raises:
         ImproperlyDeclared: a field that the model has not, or a model without one column as its key.
@@ -102,6 +106,7 @@ class ModelShape:
         serialize: Callable[[Any], Mapping[str, Any]] | None = None,
         select_related: Sequence[str] = (),
         prefetch_related: Sequence[Any] = (),
+        computed: Mapping[str, Computed] | None = None,
     ) -> None:
         self.name = name
         self.model = model
@@ -117,6 +122,8 @@ class ModelShape:
         )
         #: Many-to-many fields by their name in the document.
         self.many = {} if serialize else {f"{f.name}_ids": f for f in published if f.many_to_many}
+        #: Fields made from the row's other columns: by name, those columns and the function.
+        self.computed = {} if serialize else _computed(name, model, computed or {})
         self._complained: set[str] = set()
         self._encoders = tuple((attname, encoder_of(f)) for attname, f in self.concrete.items())
 
@@ -126,7 +133,7 @@ class ModelShape:
     @cached_property
     def field_names(self) -> frozenset[str]:
         """The names a document may have; empty where ``serialize`` decides."""
-        return frozenset(self.concrete) | frozenset(self.many)
+        return frozenset(self.concrete) | frozenset(self.many) | frozenset(self.computed)
 
     @cached_property
     def is_row_backed(self) -> bool:
@@ -136,8 +143,13 @@ class ModelShape:
     @cached_property
     def columns(self) -> tuple[str, ...]:
         """The columns that documents are made of, the key's first; the key's alone when they take a read."""
-        published = [f.column for f in self.concrete.values()] if self.is_row_backed else []
+        published = [f.column for f in self._loaded] if self.is_row_backed else []
         return tuple(dict.fromkeys([self.pk.column, *published]))
+
+    @property
+    def _loaded(self) -> list[Any]:
+        """The fields whose values documents are made of."""
+        return [*self.concrete.values(), *(f for sources, _ in self.computed.values() for f in sources)]
 
     @cached_property
     def reads(self) -> frozenset[Table]:
@@ -159,7 +171,7 @@ class ModelShape:
         query.select_related = False
         if not self.serialize:
             more = (self.model._meta.get_field(name).name for name in also)
-            names = (field.name for field in self.concrete.values())
+            names = (field.name for field in self._loaded)
             query.add_immediate_loading([self.pk.name, *names, *more])
         elif self.select_related:
             query.add_select_related(self.select_related)
@@ -175,9 +187,22 @@ class ModelShape:
     def concrete_members(self, row: Row) -> dict[str, bytes]:
         """The members that the row's own columns give: the hot path, so one flat loop."""
         try:
-            return {name: member(name, encode(row[name])) for name, encode in self._encoders}
+            members = {name: member(name, encode(row[name])) for name, encode in self._encoders}
         except (TypeError, ValueError):
-            return {name: self._member(name, encode, row[name]) for name, encode in self._encoders}
+            members = {name: self._member(name, encode, row[name]) for name, encode in self._encoders}
+        return members | self._computed_members(row) if self.computed else members
+
+    def _computed_members(self, row: Row) -> dict[str, bytes]:
+        """The members that functions make; null where one raises, so that it does not stop the feed."""
+        members = {}
+        for name, (sources, function) in self.computed.items():
+            try:
+                value = function(*(row[field.attname] for field in sources))
+            except Exception as error:  # noqa: BLE001 - the project's code, run in the feed's greenlet
+                self._complain(name, error)
+                value = None
+            members[name] = self._member(name, ejson_value, value)
+        return members
 
     def members(self, fields: Mapping[str, Any]) -> dict[str, bytes]:
         """The members of what ``serialize`` returned; ``_id`` is left out, being the document's id already."""
@@ -327,6 +352,20 @@ def _fits(name: str, field: Any) -> bool:
             f"Collection {name}: a field cannot be named _id on the wire, where that is the document's id. Exclude it."
         )
     return True
+
+
+def _computed(
+    name: str, model: type[models.Model], computed: Mapping[str, Computed]
+) -> dict[str, tuple[list[Any], Callable[..., Any]]]:
+    choices = {given: field for given, field in _choices(model).items() if not field.many_to_many}
+    for field, (sources, _) in computed.items():
+        unknown = sorted(set(sources) - set(choices))
+        if unknown:
+            raise ImproperlyDeclared(
+                f"Collection {name}: the computed field {field!r} is made from {', '.join(map(repr, unknown))}, "
+                f"which {model._meta.label} has no column for. Choices: {', '.join(sorted(choices))}."
+            )
+    return {field: ([choices[each] for each in sources], make) for field, (sources, make) in computed.items()}
 
 
 def _tables_of_prefetch(model: type[models.Model], lookup: Any) -> set[Table]:

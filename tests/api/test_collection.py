@@ -7,6 +7,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import Q
 
 from dddp.api import Collection
+from dddp.api.collection import computed
 from dddp.errors import ImproperlyDeclared
 from tests.api.models import LongPaper, Paper, PrintedPaper, Team
 
@@ -303,3 +304,22 @@ def test_serialize_takes_a_read_and_no_column_but_the_key():
     assert shape.serialize(Paper(title="loud")) == {"title": "LOUD"}
     assert shape.document({"id": 1, "title": "loud"}) is None
     assert shape.columns == ("id",)
+
+
+def test_computed_fields_are_functions_of_the_collection():
+    class Labelled(Collection):
+        model = Paper
+        fields = ["title"]
+        prefix = "*"
+
+        @computed("title", "status")
+        def label(self, title, status):
+            return f"{self.prefix}{title}, {status}"
+
+    class Starred(Labelled):
+        prefix = "**"
+
+    document = Starred().shape.document({"id": 1, "title": "Emma", "status": "draft"})
+
+    assert document["label"] == b'"label":"**Emma, draft"'
+    assert set(Starred().columns()["app.paper"]) == {"id", "title", "status"}

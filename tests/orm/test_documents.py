@@ -232,6 +232,49 @@ def test_members_of_serialize() -> None:
     }
 
 
+# -- Computed fields
+
+
+def label(title: str, year: int | None) -> str:
+    return f"{title} ({year:d})"
+
+
+COMPUTED = ModelShape("works", Work, fields=["title"], computed={"label": (["title", "year"], label)})
+
+
+def test_computed_field() -> None:
+    assert parsed(COMPUTED.document(WORK)) == {"title": "Emma", "label": "Emma (1815)"}
+    assert COMPUTED.field_names == {"title", "label"}
+
+
+def test_columns_of_a_computed_field() -> None:
+    assert COMPUTED.columns == ("id", "title", "year")
+
+
+def test_computed_field_that_raises(caplog: pytest.LogCaptureFixture) -> None:
+    """It is null; this is said once."""
+    for _ in range(2):
+        assert parsed(COMPUTED.document(WORK | {"year": None})) == {"title": "Emma", "label": None}
+    assert caplog.text.count("label is published as null") == 1
+
+
+@pytest.mark.parametrize("source", ["colour", "topics"])
+def test_computed_field_of_no_column(source: str) -> None:
+    with pytest.raises(
+        ImproperlyDeclared, match=f"'label' is made from '{source}'.*Choices: id, title, writer"
+    ):
+        ModelShape("works", Work, computed={"label": ([source], label)})
+
+
+@pytest.mark.django_db
+def test_computed_field_of_a_read_row() -> None:
+    """It has what it is made of, whatever the queryset loads."""
+    query = Work.objects.only("writer").query
+    COMPUTED.load(query)
+
+    assert str(query).count("year") == 1
+
+
 # -- Keys
 
 
