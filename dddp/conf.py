@@ -205,6 +205,12 @@ class Settings:
         unit="database connections per process",
         reason="Methods and publications that run at once; with READ_POOL_SIZE far below max_connections.",
     )
+    handlers_per_client: int = key(
+        4,
+        whole(1),
+        unit="methods and publications per client",
+        reason="Those of one client that run at once; more would let it keep all handlers busy. At most half of them.",
+    )
     query_time_limit: float = key(
         30.0,
         seconds,

@@ -28,6 +28,8 @@ class Application:
         self.registry = registry
         self.databases = databases
         self.handlers = handlers
+        #: Of each client at once; half of the pool stays free for the others, however small it is.
+        self.handlers_per_client = min(settings.handlers_per_client, max(1, handlers.size // 2))
         self.draining = False  #: what is in flight goes on, nothing new is started
         self.connections: dict[Connection, None] = {}
         self._rate_limiter = RateLimiter(_rules(settings, registry), time.monotonic())

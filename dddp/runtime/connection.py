@@ -22,9 +22,9 @@ from dddp.mergebox import MergeBox
 from dddp.protocol import messages
 from dddp.protocol.session import Close, Connected, Event, Invoke, Session, State, Subscribe, Unsubscribe
 from dddp.runtime.invocation import Invocation
+from dddp.runtime.lane import Lane
 from dddp.runtime.live import LiveDatabase
 from dddp.runtime.outbox import Outbox, first_batches
-from dddp.runtime.pool import Pool
 from dddp.runtime.subscription import Run, Subscription
 from dddp.transport.contract import Batch, Channel, Request
 
@@ -55,6 +55,7 @@ class Connection:
         "_subscriptions",
         "active",
         "box",
+        "handlers",
         "runs",
         "user_id",
     )
@@ -72,6 +73,8 @@ class Connection:
         self._subscriptions: dict[str, Subscription] = {}
         self._callbacks: list[Callable[[], object]] | None = None
         self.active = True
+        #: Where code that may wait runs.
+        self.handlers = Lane(application.handlers, application.handlers_per_client)
         self.user_id: str | None = None
         self.box: MergeBox[Batch] = MergeBox(channel.send_batch)
         self.runs: dict[Run, None] = {}  #: every run that has not ended, shown or not
@@ -119,11 +122,6 @@ class Connection:
     def registry(self) -> Registry:
         """The declared collections, publications and methods."""
         return self._application.registry
-
-    @property
-    def handlers(self) -> Pool:
-        """Where code that may wait runs."""
-        return self._application.handlers
 
     def queries_of(self, live: LiveDatabase) -> list[LiveQuery]:
         """The session's live queries of a database, settled or not."""

@@ -113,6 +113,28 @@ def test_text_that_the_database_cannot_hold_is_a_400(client: StrictClient, title
     assert error_of(client, "add_book", 7).error == 400  # the connection goes on
 
 
+def test_many_slow_methods_of_one_client_delay_no_other(project: Project, client: StrictClient) -> None:
+    """More of them than the pool has greenlets; they run in turns of half the pool."""
+    calls = [client.invoke("unblocked_wait", "many slow") for _ in range(10)]
+    client.ping()
+    with project.client() as other:
+        assert other.call("echo", 1) == 1
+        other.call("open", "many slow")
+    for call in calls:
+        client.wait_done(call)
+
+
+def test_many_slow_subscriptions_of_one_login_delay_no_other(project: Project, client: StrictClient) -> None:
+    for number in range(10):
+        client.subscribed("GatedForUser", f"slow login {number}")
+    call = client.invoke("log_in", "jane")
+    with project.client() as other:
+        other.call("arrival", "slow login 0")
+        for number in range(10):
+            other.call("open", f"slow login {number}")
+    client.wait_done(call)
+
+
 @pytest.fixture(scope="module")
 def settings() -> dict[str, Any]:
     return {"METHOD_QUEUE_LIMIT": 50, "HANDLER_POOL_SIZE": 6}
