@@ -20,6 +20,7 @@ from dddp.errors import QueryRefused
 from dddp.livequery.index import Index
 from dddp.livequery.predicate import ALWAYS, Anchor, Predicate
 from dddp.livequery.spec import QuerySpec
+from dddp.livequery.window import Window
 from dddp.orm.queries import database_of, specify
 
 __all__ = ["Explanation", "explain", "explain_static", "is_static"]
@@ -30,7 +31,7 @@ MEANINGS = {
     "indexed": "a changed row finds it by the values of its columns",
     "joined": "the related rows that let a row in are kept as a live set",
     "scanned": "each changed row is held against it",
-    "windowed": "the first rows in an order, where one row's change may move another in or out",
+    "windowed": "rows of some ranks in an order; a changed row is held against the last of them",
     "re-run": "what a change does to it is left to PostgreSQL",
     "refused": "it cannot be kept live; whoever subscribes gets an error",
 }
@@ -56,7 +57,7 @@ class Explanation:
     @property
     def is_rerun(self) -> bool:
         """Whether a change costs a run of the query."""
-        return self.kind in ("windowed", "re-run")
+        return self.kind == "re-run"
 
 
 def is_static(publication: type[Publication]) -> bool:
@@ -120,19 +121,20 @@ def _specified(registry: Registry, selection: Selection) -> QuerySpec:
 def _of_spec(spec: QuerySpec) -> Explanation:
     reads = tuple(sorted(spec.reads))
     if spec.predicate is None:
-        kind = "windowed" if spec.source.query.is_sliced else "re-run"
         found_by, cost = "any change of a table it listens to", "one run of the query per batch of changes"
-        return Explanation(spec.shape.name, kind, found_by, reads, cost, spec.reason)
+        return Explanation(spec.shape.name, "re-run", found_by, reads, cost, spec.reason)
     return Explanation(
         spec.shape.name, _kind(spec, spec.predicate), _found_by(spec, spec.predicate), reads, _cost(spec)
     )
 
 
 def _kind(spec: QuerySpec, predicate: Predicate) -> str:
-    if predicate.expression == ALWAYS:
-        return "unfiltered"
     if predicate.anchors == ():
         return "empty"
+    if spec.window is not None:
+        return "windowed"
+    if predicate.expression == ALWAYS:
+        return "unfiltered"
     if spec.sets:
         return "joined"
     return "scanned" if predicate.anchors is None else "indexed"
@@ -164,10 +166,27 @@ def _indexed(anchor: Anchor) -> set[str]:
 
 
 def _cost(spec: QuerySpec) -> str:
+    if spec.window is not None:
+        return _cost_of_window(spec, spec.window)
     if not spec.sets:
         return "no SQL"
-    tables = " or ".join(sorted({values.table for values in spec.sets}))
-    return f"no SQL; for rows that enter through {tables}: one read per transaction, shared by all queries"
+    return (
+        f"no SQL; for rows that enter through {_sets(spec)}: one read per transaction, shared by all queries"
+    )
+
+
+def _cost_of_window(spec: QuerySpec, window: Window) -> str:
+    unseen = [f"rows of {_sets(spec)} change"] if spec.sets else []
+    if window.start or window.stop is not None:
+        unseen.append("a row moves in that was beyond it")
+    if not window.ordered:
+        unknown = ", ".join(order.column.name for order in window.orders if not order.ordered)
+        unseen.append(f"the order by {unknown} has to be asked for")
+    return f"no SQL; one run of the query where {' or '.join(unseen)}" if unseen else "no SQL"
+
+
+def _sets(spec: QuerySpec) -> str:
+    return " or ".join(sorted({values.table for values in spec.sets}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +229,8 @@ class _Ended:
 
     def ready(self) -> None: ...
 
+    def unblock(self) -> None: ...
+
     def error(self, exception: BaseException) -> None:
         raise exception
 
@@ -217,3 +238,5 @@ class _Ended:
 
     def on_stop(self, callback: Callable[[], object]) -> None:
         callback()
+
+    def watch(self, selection: Selection, callback: Callable[[frozenset[str]], object]) -> None: ...

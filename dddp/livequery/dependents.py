@@ -26,7 +26,7 @@ class Concern:
 class Dependents:
     """The live queries that read one table."""
 
-    __slots__ = ("_uses", "index", "moving", "queries", "shapes", "table", "undecided")
+    __slots__ = ("_uses", "index", "moving", "queries", "shapes", "shifting", "table", "undecided")
 
     def __init__(self, table: Table) -> None:
         self.table = table
@@ -38,6 +38,7 @@ class Dependents:
         self.moving: dict[
             LiveQuery, None
         ] = {}  #: those that wait for rows: any change of the table may matter
+        self.shifting: dict[LiveQuery, None] = {}  #: windows that any change before them shifts
         self.shapes: dict[str, Shape] = {}  #: the collections whose documents are the table's rows
         self._uses: dict[str, int] = {}
 
@@ -52,11 +53,14 @@ class Dependents:
             self.undecided[query] = None
         elif spec.shape.table == self.table:
             self.index.add(query, spec.predicate)
+            if spec.window is not None and spec.window.start:
+                self.shifting[query] = None
 
     def remove(self, query: LiveQuery) -> None:
         """A query has ended."""
         del self.queries[query]
         self.moving.pop(query, None)
+        self.shifting.pop(query, None)
         if query.spec.predicate is None:
             del self.undecided[query]
         elif query.spec.shape.table == self.table:

@@ -13,6 +13,7 @@ from dddp.changes import Change, Key, Kind, Row, Transaction
 from dddp.livequery.document import Documents, Version
 from dddp.livequery.setuse import SetUse, uses_of
 from dddp.livequery.spec import QuerySpec
+from dddp.livequery.window import Ranking
 
 if TYPE_CHECKING:
     from dddp.livequery.read import Read
@@ -61,6 +62,7 @@ class LiveQuery:
         "links",
         "moving",
         "phase",
+        "ranking",
         "reading",
         "sets",
         "shared",
@@ -81,8 +83,9 @@ class LiveQuery:
         self.uses: tuple[SetUse, ...] = (
             tuple(uses_of(predicate.expression)) if predicate and spec.sets else ()
         )
-        #: If it uses live sets: of each member, the columns that its predicate needs.
+        #: If a live set may let members in or out: of each, the columns that its predicate needs.
         self.links: dict[Key, Row] = {}
+        self.ranking: Ranking | None = None  #: if it is a window: the places of its rows
         self.moving: Moving | None = None
         self.phase = Phase.STARTING
         self.reading: Read | None = None
@@ -111,6 +114,11 @@ class LiveQuery:
             return None
         withheld = self.stale.get(key)
         return withheld if withheld is not None else self.documents.current(self.collection, key)
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether its members are judged again when a live set changes; a window is read again instead."""
+        return bool(self.sets) and self.spec.window is None
 
     def link(self, row: Row) -> Row:
         """Of a row, the columns that the predicate needs when a live set changes."""

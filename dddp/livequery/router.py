@@ -24,6 +24,7 @@ from dddp.livequery.query import LiveQuery, Moving, Phase
 from dddp.livequery.read import NOTHING, MoveIn, Read, Related, Rows
 from dddp.livequery.spec import Fields, QuerySpec
 from dddp.livequery.step import Step
+from dddp.livequery.window import Place, Ranking, Window
 
 __all__ = ["Closed", "Deliver", "Effect", "Failed", "Fence", "Fired", "Router", "Settled"]
 
@@ -160,6 +161,7 @@ class Router:
         query.keys.clear()
         query.stale.clear()
         query.links.clear()
+        query.ranking = None
         yield Closed(query)
         yield from self._release_fences(query)
 
@@ -319,14 +321,49 @@ class Router:
             if change.table == query.spec.shape.table
         }
         rows = {key: fields for key, fields in read.rows[query.spec].items() if key not in touched}
+        if query.spec.window is not None and not self._rank(query, query.spec.window, read, rows, touched):
+            return False
         if any(self._newer(query, read, key, fields) for key, fields in rows.items()):
             return False
         result = {key: self._reconcile(query, key, fields) for key, fields in rows.items()}
         links = read.related.links.get(query.spec, {})
-        query.links = {key: links[key] for key in rows} if query.sets else {}
+        query.links = {key: links[key] for key in rows} if query.is_linked else {}
         self._enter_changed(query, touched, result)
         self._replace(query, result, step)
         return True
+
+    def _rank(
+        self,
+        query: LiveQuery,
+        window: Window,
+        read: Read,
+        rows: dict[Key, Fields],
+        touched: dict[Key, Change],
+    ) -> bool:
+        """Leave of the rows read, and of those changed meanwhile, what is in the window; False: it is not known."""
+        links = read.related.links[query.spec]
+        as_read = Ranking(window, {key: window.place(link) for key, link in links.items()})
+        if touched:
+            ranking = as_read.after(self._places(query, window, touched.values()))
+            members = None if ranking is None else ranking.members()
+            if ranking is None or members is None or not members <= rows.keys() | touched.keys():
+                return False
+            for found in (rows, touched):
+                for key in [key for key in found if key not in members]:
+                    del found[key]
+            query.ranking = ranking
+        else:
+            query.ranking = as_read
+        return True
+
+    def _places(
+        self, query: LiveQuery, window: Window, changes: Iterable[Change]
+    ) -> Iterable[tuple[Key, Place | None]]:
+        """Where changed rows stand in a query; None for those that it does not have."""
+        for change in changes:
+            row = change.row if change.kind is Kind.ROW else None
+            accepted = row is not None and self._accepts(query, row)
+            yield change.key, window.place(row) if accepted and row is not None else None
 
     def _load_sets(self, query: LiveQuery, read: Read, overlay: Iterable[Transaction]) -> bool:
         """Have the query's live sets at the process's position; False when the read does not tell them."""
@@ -375,7 +412,7 @@ class Router:
             version = self._entering(query, change)
             if version is not None:
                 result[key] = version
-                if query.sets and change.row is not None:
+                if query.is_linked and change.row is not None:
                     query.links[key] = query.link(change.row)
 
     def _accepts(self, query: LiveQuery, row: Row) -> bool:
@@ -479,9 +516,7 @@ class Router:
         previous = self._update_documents(transaction)
         step = Step()
         for query, concern in self._concerned(transaction).items():
-            if query.phase is Phase.SETTLED and concern.decided and not concern.wanted:
-                self._move(query, concern, previous, step)
-            else:
+            if query.phase is not Phase.SETTLED or not self._follow(query, concern, previous, step):
                 self._withhold(query, concern, previous)
         if step:
             yield Deliver(step)
@@ -511,7 +546,7 @@ class Router:
 
     def _consider_set(self, query: LiveQuery, live_set: LiveSet, delta: Delta, concern: Concern) -> None:
         """What it means to a query that a live set it uses has changed."""
-        if not all(self.sets[values].loaded for values in query.sets):
+        if query.spec.window is not None or not all(self.sets[values].loaded for values in query.sets):
             concern.decided = False
             return
         for use in query.uses:
@@ -535,6 +570,7 @@ class Router:
         if change.kind is Kind.ROW and change.row is not None:
             looking.update(dict.fromkeys(dependents.index.candidates(change.row, self.sets.containing)))
         looking.update(dependents.moving)
+        looking.update(dependents.shifting)
         return looking
 
     def _update_documents(self, transaction: Transaction) -> dict[tuple[str, Key], Version]:
@@ -552,23 +588,65 @@ class Router:
                     document.current = Version(self._clock, fields)
         return previous
 
+    def _follow(
+        self, query: LiveQuery, concern: Concern, previous: Mapping[tuple[str, Key], Version], step: Step
+    ) -> bool:
+        """Apply a transaction to a settled query; False where it takes a read."""
+        if not concern.decided or concern.wanted:
+            return False
+        if query.spec.window is None:
+            self._move(query, concern, previous, step)
+        elif not self._move_in_window(query, query.spec.window, concern, previous, step):
+            concern.decided = False
+        return concern.decided
+
     def _move(
-        self,
-        query: LiveQuery,
-        concern: Concern,
-        previous: Mapping[tuple[str, Key], Version],
-        step: Step,
+        self, query: LiveQuery, concern: Concern, previous: Mapping[tuple[str, Key], Version], step: Step
     ) -> None:
         """Apply a transaction to a query that a predicate decides."""
         for change in concern.changes:
-            key = change.key
-            before = previous.get((query.collection, key)) if key in query.keys else None
-            self._move_one(query, key, before or query.shown(key), self._entering(query, change), step)
-            if query.sets and change.row is not None and key in query.keys:
-                query.links[key] = query.link(change.row)
+            self._move_changed(query, change, self._entering(query, change), previous, step)
+            if query.sets and change.row is not None and change.key in query.keys:
+                query.links[change.key] = query.link(change.row)
         if concern.judge_again:
             for key in [key for key, link in query.links.items() if not self._accepts(query, link)]:
                 self._move_one(query, key, query.shown(key), None, step)
+
+    def _move_in_window(
+        self,
+        query: LiveQuery,
+        window: Window,
+        concern: Concern,
+        previous: Mapping[tuple[str, Key], Version],
+        step: Step,
+    ) -> bool:
+        """Apply a transaction to a window, as far as no row moves in that nobody here has seen."""
+        assert query.ranking is not None
+        ranking = query.ranking.after(self._places(query, window, concern.changes))
+        members = query.keys if ranking is query.ranking else ranking.members() if ranking else None
+        changed = {change.key: change for change in concern.changes}
+        if members is None or not members <= query.keys | changed.keys():
+            return False
+        query.ranking = ranking
+        for key, change in changed.items():
+            after = self._entering(query, change) if key in members else None
+            self._move_changed(query, change, after, previous, step)
+        for key in query.keys - members:
+            self._move_one(query, key, query.shown(key), None, step)
+        return True
+
+    def _move_changed(
+        self,
+        query: LiveQuery,
+        change: Change,
+        after: Version | None,
+        previous: Mapping[tuple[str, Key], Version],
+        step: Step,
+    ) -> None:
+        """Show a changed row's document as it is now."""
+        key = change.key
+        before = previous.get((query.collection, key)) if key in query.keys else None
+        self._move_one(query, key, before or query.shown(key), after, step)
 
     def _move_one(
         self, query: LiveQuery, key: Key, before: Version | None, after: Version | None, step: Step

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeAlias
 
 from dddp.changes import Row, Table
 from dddp.livequery.predicate import Predicate, SetSpec
+from dddp.livequery.window import Window
 
 __all__ = ["Fields", "QuerySpec", "Shape"]
 
@@ -46,6 +47,8 @@ class QuerySpec:
     #: Gives PostgreSQL's answer for every row; None: the query is kept by running it again.
     predicate: Predicate | None = None
     reason: str | None = None  #: why there is no predicate
+    #: Which of the rows that the predicate accepts it has; None: all of them.
+    window: Window | None = None
     #: The live sets that the predicate uses, and those that these use -> the queryset of each one's rows.
     sets: Mapping[SetSpec, Any] = field(default_factory=dict, repr=False)
     source: Any = field(default=None, repr=False)  #: what the reader runs (a queryset); opaque here

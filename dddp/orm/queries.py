@@ -6,6 +6,7 @@ Nothing here runs a query; a connection is used to write out SQL as it would be 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, cast
 
 from django.db import connections, models, router
@@ -17,6 +18,8 @@ from dddp.changes import Table
 from dddp.errors import QueryRefused
 from dddp.livequery.predicate import Predicate, SetSpec
 from dddp.livequery.spec import QuerySpec
+from dddp.livequery.window import Window
+from dddp.orm.columns import Refused
 from dddp.orm.compiler import NotCompilable, compile_predicate, nothing, sets_of
 from dddp.orm.documents import ModelShape
 from dddp.orm.sets import CannotWrite
@@ -28,6 +31,7 @@ from dddp.orm.tables import (
     tables_in,
     used_aliases,
 )
+from dddp.orm.windows import window_of
 
 __all__ = ["database_of", "restrict", "specify"]
 
@@ -58,17 +62,19 @@ def specify(
     reads = tables_in(sql) | shape.reads | {shape.table}
     _refuse_uncaptured(reads - captured, shape)
     fields = _published_fields(queryset.query, shape)
-    predicate, sets = _predicate(sql, query, shape, alias, columns)
-    return QuerySpec(
+    spec = partial(
+        QuerySpec,
         identity=(alias, shape.name, _as_sent(sql, params, alias), fields),
         shape=shape,
         reads=reads,
         fields=fields,
-        predicate=None if isinstance(predicate, NotCompilable) else predicate,
-        reason=predicate.reason if isinstance(predicate, NotCompilable) else None,
-        sets=sets,
         source=source,
     )
+    try:
+        predicate, sets, window = _compiled(sql, query, shape, alias, columns or {})
+    except (Refused, CannotWrite) as refused:
+        return spec(reason=str(refused))
+    return spec(predicate=predicate, sets=sets, window=window)
 
 
 def restrict(
@@ -211,18 +217,25 @@ def _as_sent(sql: str, params: tuple[Any, ...], database: str) -> bytes:
     return sent
 
 
-def _predicate(
-    sql: str, query: Query, shape: ModelShape, database: str, columns: Mapping[Table, Iterable[str]] | None
-) -> tuple[Predicate | NotCompilable, Mapping[SetSpec, Any]]:
-    """The predicate of a query, or why there is none; with the live sets that it uses."""
+def _compiled(
+    sql: str, query: Query, shape: ModelShape, database: str, columns: Mapping[Table, Iterable[str]]
+) -> tuple[Predicate, Mapping[SetSpec, Any], Window | None]:
+    """The predicate of a query, the live sets that it uses, and the window that its slice is.
+
+    Raises:
+        Refused: it can only be run again.
+    """
     if not sql:
-        return nothing, {}
+        return nothing, {}, None
     if not shape.is_row_backed:
-        return NotCompilable(f"documents of collection {shape.name} are made of more than one row"), {}
+        raise Refused(f"documents of collection {shape.name} are made of more than one row")
+    window = None
+    if query.is_sliced:
+        if not _is_single_valued(query):
+            raise Refused("a row may be in its slice more than once")
+        window = window_of(query, shape, database, columns)
+        query.clear_limits()
     predicate = compile_predicate(query, shape, database, columns)
     if isinstance(predicate, NotCompilable):
-        return predicate, {}
-    try:
-        return predicate, sets_of(predicate, database)
-    except CannotWrite as error:
-        return NotCompilable(str(error)), {}
+        raise Refused(predicate.reason)
+    return predicate, sets_of(predicate, database), window

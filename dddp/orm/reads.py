@@ -20,6 +20,7 @@ from dddp.errors import QueryFailed
 from dddp.livequery.predicate import SetSpec
 from dddp.livequery.read import MoveIn, Related
 from dddp.livequery.spec import Fields, QuerySpec
+from dddp.livequery.window import Window
 from dddp.orm.documents import ModelShape, document_id
 from dddp.protocol.ejson import member
 
@@ -129,6 +130,9 @@ def _documents(spec: QuerySpec, links: dict[QuerySpec, dict[Key, Row]]) -> Docum
     documents: Documents = {}
     shape = cast(ModelShape, spec.shape)
     try:
+        if spec.window is not None:
+            links[spec], documents = _ranked_documents(spec, shape, spec.window)
+            return documents
         if spec.sets:
             links[spec], documents = _linked_documents(spec, shape)
             return documents
@@ -152,6 +156,21 @@ def _linked_documents(spec: QuerySpec, shape: ModelShape) -> tuple[dict[Key, Row
         links[key] = {name: row[name] for name in columns}
         documents[key] = shape.concrete_members(row)
     return links, documents
+
+
+def _ranked_documents(spec: QuerySpec, shape: ModelShape, window: Window) -> tuple[dict[Key, Row], Documents]:
+    """The documents of a window; with what orders them, and the rows before them."""
+    ranked: dict[Key, Row] = {}
+    documents: Documents = {}
+    source = spec.source.all()
+    source.query.low_mark = 0
+    shape.load(source.query, also=window.columns)
+    for rank, row in enumerate(_paced(_rows(source))):
+        key = shape.key(row)
+        ranked[key] = {name: row[name] for name in window.columns}
+        if rank >= window.start:
+            documents[key] = shape.concrete_members(row)
+    return ranked, documents
 
 
 def _members(values: SetSpec, source: models.QuerySet[Any]) -> dict[Key, Any]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dddp.changes import Change, Gap, Key, Kind, Mark, Row, Snapshot, Table, Transaction, Xid
 from dddp.livequery.predicate import (
@@ -34,6 +34,7 @@ from dddp.livequery.read import Read, Related
 from dddp.livequery.router import Deliver, Effect, Failed, Fence, Fired, Router, Settled
 from dddp.livequery.setuse import uses_of
 from dddp.livequery.spec import Fields, QuerySpec
+from dddp.livequery.window import Order, Window
 
 BOOK = Table("shop.book")
 AUTHOR = Table("shop.author")
@@ -85,10 +86,49 @@ def by_good_author(state: State) -> dict[Key, Row]:
     return books_where(state, lambda row: row["author"] in good)
 
 
-def cheapest(state: State) -> dict[Key, Row]:
-    ordered = sorted(state[BOOK].items(), key=lambda item: (item[1]["value"], item[0]))
-    return dict(ordered[:3])
+def ranked(
+    rows: dict[Key, Row], start: int = 0, stop: int | None = None, *, youngest: bool = False
+) -> dict[Key, Row]:
+    """A slice of the rows by value, those of equal value by id."""
+    sign = -1 if youngest else 1
+    ordered = sorted(rows.items(), key=lambda item: (item[1]["value"], sign * item[1]["id"]))
+    return dict(ordered[start:stop])
 
+
+def window_order(window: Window, row: Row) -> tuple[int, int]:
+    """Where a row of a window is read."""
+    sign = -1 if window.orders[0].descending else 1
+    return sign * row["value"], sign * row["id"]
+
+
+def cheapest(state: State) -> dict[Key, Row]:
+    return ranked(state[BOOK], stop=3)
+
+
+def dearest(state: State) -> dict[Key, Row]:
+    return ranked(state[BOOK], start=max(0, len(state[BOOK]) - 2))
+
+
+BY_VALUE, BY_ID = Order(Column("value")), Order(Column("id"))
+BY_LOADED = Order(Column("value", lambda value: min(value, 2)), strange=frozenset({2}))
+BY_UNKNOWN = Order(Column("value"), ordered=False)
+
+WINDOWS = {
+    "cheapest, by place": Window([BY_VALUE, BY_ID], 0, 3, total=True),
+    "cheapest, ties unknown": Window([BY_VALUE], 0, 3, total=False),
+    "cheapest, order unknown": Window([BY_UNKNOWN, BY_ID], 0, 3, total=True),
+    "cheapest, order and ties unknown": Window([BY_UNKNOWN], 0, 3, total=False),
+    "cheapest, some value strange": Window([BY_LOADED, BY_ID], 0, 3, total=True),
+    "dearest, by place": Window(
+        [replace(BY_VALUE, descending=True), replace(BY_ID, descending=True)], 0, 2, total=True
+    ),
+    "middle, by place": Window([BY_VALUE, BY_ID], 1, 3, total=True),
+    "middle, ties unknown": Window([BY_VALUE], 1, 3, total=False),
+    "all but the cheapest, by place": Window([BY_VALUE, BY_ID], 2, None, total=True),
+    "cheapest even, by place": Window([BY_VALUE, BY_ID], 0, 2, total=True),
+    "cheapest by good author, by place": Window([BY_VALUE, BY_ID], 0, 2, total=True),
+}
+"""The windows among the queries."""
 
 QUERIES: dict[str, tuple[BookShape, set[Table], Predicate | None, Callable[[State], dict[Key, Row]]]] = {
     "all": (BOOKS, {BOOK}, everything, lambda state: dict(state[BOOK])),
@@ -115,6 +155,37 @@ QUERIES: dict[str, tuple[BookShape, set[Table], Predicate | None, Callable[[Stat
     "even, by re-run": (BOOKS, {BOOK}, None, lambda state: books_where(state, is_even)),
     "by good author": (BOOKS, {BOOK, AUTHOR}, None, by_good_author),
     "cheapest": (BOOKS, {BOOK}, None, cheapest),
+    "cheapest, by place": (BOOKS, {BOOK}, everything, cheapest),
+    "cheapest, ties unknown": (
+        BOOKS,
+        {BOOK},
+        everything,
+        lambda state: ranked(state[BOOK], stop=3, youngest=True),
+    ),
+    "cheapest, order unknown": (BOOKS, {BOOK}, everything, cheapest),
+    "cheapest, order and ties unknown": (BOOKS, {BOOK}, everything, cheapest),
+    "cheapest, some value strange": (BOOKS, {BOOK}, everything, cheapest),
+    "dearest, by place": (BOOKS, {BOOK}, everything, dearest),
+    "middle, by place": (BOOKS, {BOOK}, everything, lambda state: ranked(state[BOOK], 1, 3)),
+    "middle, ties unknown": (
+        BOOKS,
+        {BOOK},
+        everything,
+        lambda state: ranked(state[BOOK], 1, 3, youngest=True),
+    ),
+    "all but the cheapest, by place": (BOOKS, {BOOK}, everything, lambda state: ranked(state[BOOK], 2)),
+    "cheapest even, by place": (
+        BOOKS,
+        {BOOK},
+        is_even,
+        lambda state: ranked(books_where(state, is_even), stop=2),
+    ),
+    "cheapest by good author, by place": (
+        BOOKS,
+        {BOOK, AUTHOR},
+        by_good,
+        lambda state: ranked(by_good_author(state), stop=2),
+    ),
     "loaded": (LOADED, {BOOK}, None, lambda state: dict(state[BOOK])),
 }
 
@@ -203,7 +274,14 @@ class Model:
         self.fired: list[Fence] = []
         self.ever: dict[str, set[tuple[Key, int]]] = {name: set() for name in QUERIES}
         self.specs = {
-            name: QuerySpec((name,), shape, frozenset(reads), predicate=predicate, sets=sets_of(predicate))
+            name: QuerySpec(
+                (name,),
+                shape,
+                frozenset(reads),
+                predicate=predicate,
+                sets=sets_of(predicate),
+                window=WINDOWS.get(name),
+            )
             for name, (shape, reads, predicate, _) in QUERIES.items()
         }
 
@@ -231,6 +309,7 @@ class Model:
             return None
         key = Key(str(self.random.randint(1, 5)))
         values = {"value": self.random.randint(0, 4), "author": self.random.randint(1, 2), "n": self.writes}
+        values["id"] = int(key)
         writer.rows[BOOK, key] = None if self.random.random() < 0.25 else values
         return None
 
@@ -321,7 +400,7 @@ class Model:
     def related(self, run: ReadRun) -> Related:
         """What the read found besides documents, in its snapshot."""
         good = {key: row["id"] for key, row in run.state[AUTHOR].items() if row["good"]}
-        links = {spec: QUERIES[spec.identity[0]][3](run.state) for spec in run.read.specs if spec.sets}
+        links = {spec: self.links(spec, run.state) for spec in run.read.specs}
         entered = {
             question: {
                 key: (row, BookShape.document(BOOKS, row) or {})
@@ -331,6 +410,16 @@ class Model:
             for question in run.read.move_ins
         }
         return Related(dict.fromkeys(run.read.sets, good), links, entered)
+
+    def links(self, spec: QuerySpec, state: State) -> dict[Key, Row]:
+        """The rows that a query is followed by: its own; those of a window in their order, and those before it."""
+        rows = QUERIES[spec.identity[0]][3](state)
+        window = spec.window
+        if window is None:
+            return rows if spec.sets else {}
+        if window.start:
+            return ranked(state[BOOK], 0, window.stop, youngest=not window.total)
+        return dict(sorted(rows.items(), key=lambda item: window_order(window, item[1])))
 
     def dispatch(self) -> None:
         if self.queue:

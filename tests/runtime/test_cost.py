@@ -109,14 +109,33 @@ def test_rows_that_enter_through_their_authors_cost_one_read_for_all_queries(
     assert meter.read() == (0, 1)
 
 
-def test_unfiltered_slice_is_run_again_once_for_all_who_see_it(
-    project: Project, clients: list[StrictClient]
-) -> None:
+def test_changes_in_a_slice_run_nothing(project: Project, clients: list[StrictClient]) -> None:
+    """Rows that move in, within, or out as another one moves in, and whatever happens behind the last one."""
     for client in clients:
         client.subscribed("Cheapest", 2)
     meter = Meter(clients[0])
-    project.add_book("Emma", 5)
+    for title, price in [("Emma", 5), ("Ulysses", 6), ("Persuasion", 4), ("Dubliners", 9)]:
+        project.add_book(title, price)
+    project.execute("UPDATE shop_book SET price = 8 WHERE title = 'Dubliners'")
+    project.execute("UPDATE shop_book SET price = 1 WHERE title = 'Emma'")
+    project.execute("DELETE FROM shop_book WHERE title = 'Ulysses'")
+    project.execute("UPDATE shop_book SET title = 'The Dead', price = 0 WHERE title = 'Dubliners'")
     for client in clients:
-        wait_for_titles(client, "Emma")
+        wait_for_titles(client, "Emma", "The Dead")
+
+    assert meter.read() == (0, 0)
+
+
+def test_row_that_moves_up_into_a_slice_is_read_once_for_all_who_see_it(
+    project: Project, clients: list[StrictClient]
+) -> None:
+    for title, price in [("Emma", 5), ("Ulysses", 6), ("Persuasion", 7)]:
+        project.add_book(title, price)
+    for client in clients:
+        client.subscribed("Cheapest", 2)
+    meter = Meter(clients[0])
+    project.execute("DELETE FROM shop_book WHERE title = 'Emma'")
+    for client in clients:
+        wait_for_titles(client, "Ulysses", "Persuasion")
 
     assert meter.read() == (1, 0)
