@@ -72,6 +72,8 @@ class Source(Protocol):
 
     def on_stop(self, callback: Callable[[], object]) -> None: ...
 
+    def watch(self, selection: Selection, callback: Callable[[frozenset[str]], object]) -> None: ...
+
 
 class Publication:
     """What is published under a name. Subclass it, give ``queries``, ``get_queries`` or ``publish``, register it.
@@ -211,6 +213,20 @@ class Publication:
     def on_stop(self, callback: Callable[[], object]) -> None:
         """Call back once when the subscription has ended, at once if it has already."""
         self._source.on_stop(callback)
+
+    def watch(self, item: Item, callback: Callable[[frozenset[str]], object]) -> None:
+        """Follow a queryset without publishing it.
+
+        Args:
+            item: a queryset, or a pair of it and its collection, whose ``user_rel`` does not apply here.
+            callback: given the ids of its documents, once they are known, and again when they or their published
+                fields have changed; until the subscription ends.
+
+        Raises:
+            ImproperlyDeclared: a queryset without a collection, or something that is no queryset.
+            QueryRefused: it cannot be kept live.
+        """
+        self._source.watch(self._selection(item), callback)
 
     @property
     def active(self) -> bool:

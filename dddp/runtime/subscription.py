@@ -23,6 +23,7 @@ from dddp.protocol.ejson import member
 from dddp.protocol.messages import ABSENT
 from dddp.runtime.live import LiveDatabase
 from dddp.runtime.pool import FAILURES
+from dddp.runtime.watch import Watch
 
 if TYPE_CHECKING:
     from dddp.runtime.connection import Connection
@@ -57,6 +58,7 @@ class Run:
         "_hand",
         "_queries",
         "_unsettled",
+        "_watches",
         "active",
         "complete",
         "connection",
@@ -82,6 +84,7 @@ class Run:
         self._unsettled: dict[LiveQuery, None] = {}
         self._hand: HandSource | None = None
         self._callbacks: list[Callable[[], object]] = []
+        self._watches: list[Watch] = []
 
     @property
     def queries(self) -> Mapping[LiveQuery, LiveDatabase]:
@@ -258,6 +261,12 @@ class Run:
         else:
             callback()
 
+    def watch(self, selection: Selection, callback: Callable[[frozenset[str]], object]) -> None:
+        """Follow a query without publishing it."""
+        spec, live = self._specified(selection)
+        if self.active:
+            self._watches.append(Watch(live, spec, self.connection.handlers.submit, callback, self.error))
+
     def _hand_source(self) -> HandSource:
         if self._hand is None:
             self._hand = HandSource()
@@ -277,6 +286,9 @@ class Run:
             live.close(query, self._on_query)
         self._queries.clear()
         self._unsettled.clear()
+        for watch in self._watches:
+            watch.close()
+        self._watches.clear()
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             self.connection.handlers.submit(partial(self._call, callback))
