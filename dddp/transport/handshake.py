@@ -23,7 +23,7 @@ __all__ = ["extension", "refusal", "switching_headers"]
 def refusal(environ: Mapping[str, Any], version: str) -> Answer | None:
     """Say what is wrong with an opening handshake (RFC 6455 section 4.2.1), None if nothing is."""
     if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-        return plain("405 Method Not Allowed", "Only GET is allowed here", ("Allow", "GET"))
+        return "405 Method Not Allowed", [("Allow", "GET"), ("Connection", "close")], b""
     if not _is_upgrade(environ, version):
         return plain("400 Bad Request", "Not a valid websocket request")
     if environ.get("HTTP_SEC_WEBSOCKET_VERSION") not in WebSocketHandler.SUPPORTED_VERSIONS:
@@ -43,10 +43,15 @@ def _is_upgrade(environ: Mapping[str, Any], version: str) -> bool:
         environ["REQUEST_METHOD"] == "GET"
         and version == "HTTP/1.1"
         and environ.get("HTTP_UPGRADE", "").lower() == "websocket"
-        and "upgrade" in environ.get("HTTP_CONNECTION", "").lower()
+        and "upgrade" in _tokens(environ.get("HTTP_CONNECTION", ""))
+        and "HTTP_HOST" in environ
         and environ.get("CONTENT_LENGTH", "") in ("", "0")
         and "HTTP_TRANSFER_ENCODING" not in environ
     )
+
+
+def _tokens(header: str) -> set[str]:
+    return {token.strip().lower() for token in header.split(",")}
 
 
 def _is_key(key: str) -> bool:

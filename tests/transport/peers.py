@@ -12,7 +12,8 @@ from typing import Any
 
 import gevent
 from gevent import socket
-from websockets.frames import Frame, Opcode
+from websockets.frames import Opcode
+from websockets.utils import apply_mask
 
 from dddp.transport import Channel, Request, Server, serve
 
@@ -161,6 +162,7 @@ class Client:
         return self.file.read(1) == b""
 
 
+MASK = b"mask"
 RSV1, RSV2, RSV3 = 0x40, 0x20, 0x10
 
 UPGRADE = (
@@ -172,9 +174,16 @@ UPGRADE = (
 
 
 def frame(opcode: int, data: bytes = b"", fin: bool = True, mask: bool = True, reserved: int = 0) -> bytes:
-    """A frame of a client; `reserved` are RSV1 to RSV3 as they stand in the first byte."""
-    first, *rest = Frame(Opcode(opcode), data, fin).serialize(mask=mask)
-    return bytes((first | reserved, *rest))
+    """A frame of a client, right or wrong; `reserved` are RSV1 to RSV3 as they stand in the first byte."""
+    size, masked = len(data), 0x80 * mask
+    head = bytes(((0x80 if fin else 0) | reserved | opcode,))
+    if size < 126:
+        head += bytes((masked | size,))
+    elif size < 65536:
+        head += bytes((masked | 126,)) + size.to_bytes(2)
+    else:
+        head += bytes((masked | 127,)) + size.to_bytes(8)
+    return head + MASK + apply_mask(data, MASK) if mask else head + data
 
 
 def text(data: str | bytes, fin: bool = True) -> bytes:

@@ -88,10 +88,11 @@ def test_upgrade_elsewhere_is_left_to_the_wsgi_application(client: Client) -> No
     assert status == "HTTP/1.1 200 OK"
 
 
-def test_prefix_moves_the_websocket() -> None:
+@pytest.mark.parametrize("path", ["/app/websocket", "/app/websocket/"])
+def test_prefix_moves_the_websocket(path: str) -> None:
     with serving(RecordingApplication(), prefix="/app") as server:
         with Client(server) as client:
-            client.upgrade(path="/app/websocket").send(text("hello"))
+            client.upgrade(path=path).send(text("hello"))
             assert client.read() == (TEXT, b"hello")
         with Client(server) as client:
             status, _ = client.request("GET /websocket HTTP/1.1", *UPGRADE)
@@ -161,6 +162,12 @@ def test_post_is_refused(client: Client) -> None:
         pytest.param(
             "HTTP/1.1", without("Connection", "Connection: close"), "400 Bad Request", id="connection-close"
         ),
+        pytest.param(
+            "HTTP/1.1",
+            without("Connection", "Connection: no-upgrade"),
+            "400 Bad Request",
+            id="connection-like-upgrade",
+        ),
         pytest.param("HTTP/1.1", without("Upgrade"), "400 Bad Request", id="no-upgrade"),
         pytest.param("HTTP/1.1", without("Upgrade", "Upgrade: h2c"), "400 Bad Request", id="upgrade-h2c"),
         pytest.param("HTTP/1.1", without("Sec-WebSocket-Key"), "400 Bad Request", id="no-key"),
@@ -206,6 +213,13 @@ def test_bad_handshake_is_refused(
 
     assert status == f"HTTP/1.1 {expected}"
     assert application.receivers == []
+
+
+def test_handshake_without_a_host_is_refused(client: Client) -> None:
+    """RFC 6455 section 4.2.1, point 2."""
+    client.send("\r\n".join(["GET /websocket HTTP/1.1", *UPGRADE, "", ""]).encode())
+
+    assert client.file.readline() == b"HTTP/1.1 400 Bad Request\r\n"
 
 
 def test_unsupported_version_names_the_supported_one(client: Client) -> None:
