@@ -18,8 +18,16 @@ from dddp.api.explain import explain_static, is_static
 from dddp.api.publication import Publication
 from dddp.api.registry import API
 from dddp.feed import capture
+from dddp.views import unreadable_bundles
 
-__all__ = ["capture_status", "check_capture", "check_databases", "check_reruns", "register_checks"]
+__all__ = [
+    "capture_status",
+    "check_bundles",
+    "check_capture",
+    "check_databases",
+    "check_reruns",
+    "register_checks",
+]
 
 HINT = "Until then changes will not reach DDP clients."
 UNSEEN_HINT = (
@@ -30,6 +38,7 @@ UNSEEN_HINT = (
 def register_checks() -> None:
     """Add the checks to Django's; once, when the app is ready."""
     register(check_databases, Tags.compatibility)
+    register(check_bundles, Tags.urls)
     register(check_capture, Tags.database)
     register(check_reruns, Tags.database)
 
@@ -44,6 +53,18 @@ def check_databases(**options: Any) -> list[CheckMessage]:
             hint='Set the ENGINE of a database in DATABASES to "django.db.backends.postgresql".',
             id="dddp.W001",
         )
+    ]
+
+
+def check_bundles(**options: Any) -> list[CheckMessage]:
+    """The bundles of the project's ``MeteorView`` must be there and whole."""
+    return [
+        Warning(
+            f"The Meteor app at {path} cannot be served: {reason}",
+            hint="Until then requests for it fail.",
+            id="dddp.W005",
+        )
+        for path, reason in unreadable_bundles()
     ]
 
 

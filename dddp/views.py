@@ -34,7 +34,7 @@ from dddp.meteor.page import Page, config_script
 from dddp.meteor.settings import SettingsSource, merge_settings, read_settings
 from dddp.meteor.site import Site
 
-__all__ = ["MeteorView", "client_versions", "served_views"]
+__all__ = ["MeteorView", "client_versions", "served_views", "unreadable_bundles"]
 
 logger = logging.getLogger(__name__)
 
@@ -311,6 +311,15 @@ def client_versions(app_id: str | None = None) -> dict[str, dict[str, Any]]:
     except BundleError as error:
         logger.warning("= no client is told of new versions: %s", error)
         return {}
+
+
+def unreadable_bundles() -> Iterator[tuple[str, Exception]]:
+    """The paths of apps that cannot be served, each with the reason."""
+    for view, prefix in served_views().items():
+        try:
+            _instance(view).read_site()
+        except (BundleError, ImproperlyConfigured) as error:
+            yield prefix, error
 
 
 def _instance(view: Any) -> MeteorView:

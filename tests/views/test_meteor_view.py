@@ -16,6 +16,7 @@ from django.test import Client
 from django.urls import include, path, re_path
 from django.views.decorators.cache import never_cache
 
+from dddp.checks import check_bundles
 from dddp.meteor.bundle import BundleError
 from dddp.views import MeteorView, client_versions
 from tests.meteor.bundles import BODY, BundleWriter, add_source_map, sha1
@@ -382,6 +383,20 @@ def test_a_url_without_the_rest_of_the_path_says_what_to_write(settings: Any, wr
 
     with pytest.raises(ImproperlyConfigured, match=r're_path\(r"\^\(\?P<path>'):
         Client().get("/")
+
+
+def test_the_system_check_names_a_missing_bundle(serve: Serve, tmp_path: Path) -> None:
+    serve("shop/", json_path=tmp_path / "star.json")
+    (warning,) = check_bundles()
+
+    assert warning.id == "dddp.W005"
+    assert "The Meteor app at /shop/ cannot be served: there is no Meteor bundle at" in warning.msg
+
+
+def test_the_system_check_is_content_with_a_bundle(serve: Serve) -> None:
+    serve()
+
+    assert check_bundles() == []
 
 
 # -- Autoupdate
