@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -16,10 +17,13 @@ from django.conf import settings as django_settings
 
 from dddp.errors import ImproperlyDeclared
 
-__all__ = ["Settings", "load"]
+__all__ = ["Origins", "Settings", "load"]
 
 Rule: TypeAlias = Callable[[Any], str | None]
 """What is wrong with a value, as the end of the sentence "KEY must be ..."; None when nothing is."""
+
+Origins: TypeAlias = tuple[str, ...] | str | Callable[[Any], bool] | None
+"""Any, those of a list, or those that a function, or the function at a dotted path, accepts with their request."""
 
 MiB = 1024 * 1024
 
@@ -64,6 +68,11 @@ def seconds(value: Any) -> str | None:
     return None if fits else "a number of seconds above 0"
 
 
+def seconds_or_none(value: Any) -> str | None:
+    fits = seconds(value) is None or (value == 0 and not isinstance(value, bool))
+    return None if fits else "a number of seconds, 0 or more"
+
+
 def flag(value: Any) -> str | None:
     return None if isinstance(value, bool) else "True or False"
 
@@ -78,15 +87,33 @@ def _is_label(value: Any) -> bool:
 
 
 def origins(value: Any) -> str | None:
-    """None, or a list of what browsers send as ``Origin``: scheme, host and port, no path."""
-    fits = value is None or (isinstance(value, list | tuple) and all(_is_origin(origin) for origin in value))
-    return (
-        None if fits else "None or a list of origins such as 'https://example.org' or 'http://localhost:3000'"
+    """None, a list of what browsers send as ``Origin`` (scheme, host and port, no path), or a function."""
+    fits = (
+        value is None
+        or callable(value)
+        or _is_dotted_path(value)
+        or (isinstance(value, list | tuple) and all(_is_origin(origin) for origin in value))
     )
+    return (
+        None
+        if fits
+        else "None, a list of origins such as 'https://example.org' or 'http://localhost:3000', or a function of the "
+        "request or its dotted path"
+    )
+
+
+def _is_dotted_path(value: Any) -> bool:
+    return isinstance(value, str) and "." in value and all(map(str.isidentifier, value.split(".")))
 
 
 def _is_origin(value: Any) -> bool:
     return isinstance(value, str) and "://" in value and value.count("/") == 2
+
+
+def address_of_script(value: Any) -> str | None:
+    """A URL that may stand in an HTML attribute, absolute or from the root."""
+    fits = isinstance(value, str) and re.fullmatch(r"(https?:/)?/[^\s\"'<>&]+", value)
+    return None if fits else "a URL that begins with a slash, http:// or https://"
 
 
 def prefix(value: Any) -> str | None:
@@ -223,6 +250,24 @@ class Settings:
         unit="bytes per client",
         reason="What may wait for a slow client before it is disconnected; it restores itself on reconnect.",
     )
+    resumption_time_limit: float = key(
+        15.0,
+        seconds_or_none,
+        unit="seconds",
+        reason="How long a session waits for a client that was cut off, as long as Meteor's; 0 ends it at once.",
+    )
+    resumption_sessions_limit: int = key(
+        10_000,
+        whole(1),
+        unit="sessions per process",
+        reason="Sessions that wait for their clients: as many as may be cut off at once by a proxy that restarts.",
+    )
+    resumption_queue_limit: int = key(
+        64 * 1024,
+        whole(1024),
+        unit="bytes per client",
+        reason="What waits for a client that was cut off; with more to tell, a fresh start costs it no more.",
+    )
     subscriptions_limit: int = key(
         1000,
         whole(1),
@@ -249,10 +294,10 @@ class Settings:
         unit="list of rate limits",
         reason="How often clients may start what; by default guessing passwords is slowed down, as in Meteor.",
     )
-    origins: tuple[str, ...] | None = key(
+    origins: Origins = key(
         None,
         origins,
-        unit="None (any) or list of origins",
+        unit="None (any), list of origins, or a function of the request or its dotted path",
         reason="Pages that may connect; login is by token and not by cookie, so any page is safe by default.",
     )
     forwarded_count: int = key(
@@ -266,6 +311,18 @@ class Settings:
         prefix,
         unit="path",
         reason="Where /websocket and /sockjs begin, for an application that does not live at the root.",
+    )
+    sockjs_client_url: str = key(
+        "https://cdn.jsdelivr.net/npm/sockjs-client@1.6.1/dist/sockjs.min.js",
+        address_of_script,
+        unit="URL",
+        reason="The page that browsers without CORS talk through loads it; its version must be that of your pages.",
+    )
+    sockjs_cookie: bool = key(
+        False,
+        flag,
+        unit="True or False",
+        reason="Set JSESSIONID, for load balancers that keep a client at one server by it; nothing else needs it.",
     )
     shutdown_time_limit: float = key(
         10.0,

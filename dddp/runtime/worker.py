@@ -20,9 +20,10 @@ from dddp.runtime.application import Application
 from dddp.runtime.connection import Connection
 from dddp.runtime.fence import count_statements
 from dddp.runtime.live import LiveDatabase
+from dddp.runtime.origins import accepting
 from dddp.runtime.pool import Pool
-from dddp.transport.contract import Request
 from dddp.transport.server import Address, Server, listen
+from dddp.transport.sockjs import Options
 from dddp.transport.websocket import Limits
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Worker:
     def __init__(self, settings: Settings, wsgi: WSGIApplication) -> None:
         self.settings = settings
         self._wsgi = wsgi
+        self._accepts = accepting(settings.origins)
         self._process_id = secrets.token_hex(6)
         self._readers: list[Pool] = []
         self._databases = {alias: self._live_database(alias) for alias in connections if _notifies(alias)}
@@ -86,6 +88,7 @@ class Worker:
             self._wsgi,
             prefix=self.settings.url_prefix,
             accept=self._accepts,
+            sockjs=Options(client_url=self.settings.sockjs_client_url, cookie=self.settings.sockjs_cookie),
             limits=limits,
             deflate_from=self.settings.compression_threshold,
         )
@@ -129,10 +132,6 @@ class Worker:
     def _drained(self) -> bool:
         """Whether no method is in flight any more, and each has been told that its writes are through."""
         return self._handlers.idle and not any(live.fenced for live in self._databases.values())
-
-    def _accepts(self, request: Request) -> bool:
-        allowed = self.settings.origins
-        return allowed is None or request.origin is None or request.origin in allowed
 
     def _tick(self, connection: Connection) -> None:
         try:

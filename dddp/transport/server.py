@@ -1,4 +1,4 @@
-"""The TCP side: listening sockets, HTTP, and the hand-over of WebSocket requests.
+"""The TCP side: listening sockets, HTTP, and the hand-over of WebSocket and SockJS requests.
 
 What lives here: gevent's WSGI server with gevent-websocket's handler, of which only the handshake is used
 (its frame layer never sees the network). It knows no DDP; the WSGI application and the transports'
@@ -30,6 +30,9 @@ from dddp.transport.contract import Application, Request
 from dddp.transport.frames import DeflatedFrames
 from dddp.transport.handshake import extension, refusal, switching_headers
 from dddp.transport.http import Answer, plain, request_of
+from dddp.transport.sockjs import Options, Service
+from dddp.transport.sockjs.exchange import SOCKET
+from dddp.transport.sockjs.session import Session
 from dddp.transport.websocket import Limits, WebSocketChannel
 
 __all__ = ["Address", "CannotListen", "Server", "listen", "serve"]
@@ -59,11 +62,6 @@ class CannotListen(DDDPError):
             f"Cannot listen on {host or '*'}:{port}: {self.__cause__ or self.args[1]}. "
             "Stop the program that uses this address, or choose another one."
         )
-
-
-def any_origin(request: Request) -> bool:
-    """Accept every client, as Meteor does: what a client may do rests on a token, never on a cookie."""
-    return True
 
 
 def remote_address(request: Request) -> str:
@@ -123,23 +121,26 @@ def _listener(family: int, sockaddr: Any) -> socket.socket:
 
 
 class Server:
-    """Serves WebSocket clients and a WSGI application on the same sockets.
+    """Serves WebSocket clients, SockJS clients and a WSGI application on the same sockets.
 
     Args:
         sockets: listening sockets (see `listen`); several processes may share them.
-        application: gets the WebSocket clients of ``<prefix>/websocket``.
+        application: gets the WebSocket clients of ``<prefix>/websocket``, the SockJS clients of ``<prefix>/sockjs``.
         wsgi: gets every other request.
-        prefix: mount point of the WebSocket path, as ``/app``; the WSGI application is not moved by it.
-        accept: called with each WebSocket request, in its own greenlet; a false answer refuses it with 403.
+        prefix: mount point of these paths, as ``/app``; the WSGI application is not moved by it.
+        accept: called with each request of a client, in its own greenlet; a false answer refuses it with 403. None
+            accepts all, as Meteor does: what a client may do rests on a token, never on a cookie.
+        sockjs: how the SockJS service behaves.
         limits: what one client may cost.
         client_address: names who asks; by default the address at the other end of the socket.
         deflate_from: bytes from which on a message is compressed, for clients that can; None to compress nothing.
 
     Attributes:
-        channels: the WebSocket clients, those still closing included, each with its address.
-        admissions: the sessions of each address; what has sessions without a channel counts them here too.
+        channels: the clients, those still closing included, each with its address.
+        admissions: the sessions of each address.
         requests: the greenlets of HTTP connections.
         waiting: those of them that have no request to answer just now.
+        polling: likewise, of connections that SockJS clients come back to: they may until the server has stopped.
         closed: nothing new is accepted any more.
     """
 
@@ -150,7 +151,8 @@ class Server:
         wsgi: WSGIApplication,
         *,
         prefix: str = "",
-        accept: Callable[[Request], bool] = any_origin,
+        accept: Callable[[Request], bool] | None = None,
+        sockjs: Options | None = None,
         limits: Limits | None = None,
         client_address: Callable[[Request], str] = remote_address,
         deflate_from: int | None = 512,
@@ -161,13 +163,16 @@ class Server:
         self.deflate = None if deflate_from is None else DeflatedFrames(deflate_from)
         self.client_address = client_address
         self.admissions = Admissions(self.limits.sessions)
-        self.channels: dict[WebSocketChannel, str] = {}
+        self.channels: dict[WebSocketChannel | Session, str] = {}
         self._paths = frozenset((f"{prefix}/websocket", f"{prefix}/websocket/"))
         self._gone = Event()
         self._stopped = Event()
         self.closed = False
         self.requests = Pool()
-        self.waiting: set[Any] = set()  #: greenlets that wait for a request
+        self.waiting: set[Any] = set()
+        self.polling: set[Any] = set()
+        self._services: list[Service] = []
+        self.mount(f"{prefix}/sockjs", application, sockjs)
         self._listeners = [_Listener(opened, self, wsgi) for opened in sockets]
 
     @property
@@ -175,9 +180,34 @@ class Server:
         """Where the server listens, with the real port numbers."""
         return [(str(listener.server_host), int(listener.server_port or 0)) for listener in self._listeners]
 
+    def mount(self, path: str, application: Application, options: Options | None = None) -> None:
+        """Serve an application by SockJS, at a path as ``/echo``."""
+        service = Service(
+            application,
+            path,
+            options,
+            limits=self.limits,
+            accept=self.accept,
+            admits=self.admits,
+            opened=self._remember,
+            gone=self._forget,
+        )
+        self._services.append(service)
+
     def application_at(self, path: str) -> Application | None:
-        """Return what serves WebSockets at a path, None for the paths of the WSGI application."""
-        return self.application if path in self._paths else None
+        """Return what serves WebSockets at a path, None where there are none."""
+        if path in self._paths:
+            return self.application
+        service = self.service_at(path)
+        return None if service is None else service.websocket_at(path)
+
+    def service_at(self, path: str) -> Service | None:
+        """Return the SockJS service that a path belongs to, None for those of the WSGI application."""
+        return next((service for service in self._services if service.serves(path)), None)
+
+    def admits(self, request: Request) -> bool:
+        """Tell whether the client that asks may have one more session."""
+        return self.admissions.admits(self.client_address(request))
 
     def start(self) -> None:
         """Start accepting, in the background."""
@@ -189,53 +219,53 @@ class Server:
         self._stopped.wait()
 
     def close(self) -> None:
-        """Stop accepting connections and further HTTP requests; WebSocket clients stay."""
+        """Stop accepting connections and further HTTP requests; clients with a session stay."""
         self.closed = True
         for listener in self._listeners:
             listener.close()
         gevent.killall(list(self.waiting), block=False)
 
     def stop(self, timeout: float = 10.0, code: int = 1001) -> None:
-        """Stop accepting, close every WebSocket client, let running HTTP requests finish.
+        """Stop accepting, close every client, let running HTTP requests finish.
 
         Args:
             timeout: seconds until what is still there is cut off.
             code: the close code, 1001 (going away) or 1012 (service restart).
         """
         self.close()
+        for service in self._services:
+            service.close(code, "the server stops")
         for channel in list(self.channels):
             channel.close(code, "the server stops")
         with suppress(gevent.Timeout), gevent.Timeout(timeout):
-            self.requests.join()
             while self.channels:
                 self._gone.clear()
                 self._gone.wait()
+            gevent.killall(list(self.polling), block=False)
+            self.requests.join()
         self.requests.kill(block=False)
         for channel in list(self.channels):
             channel.abort()
         self._stopped.set()
 
-    def open_channel(
-        self,
-        handler: _Handler,
-        application: Application,
-        request: Request,
-        make_channel: Callable[..., WebSocketChannel],
-    ) -> None:
+    def open_channel(self, handler: _Handler, application: Application, request: Request) -> None:
         """Take the socket out of a handler that has answered 101, and let it live as a channel."""
         received = _received(handler)
         family, handler.socket, taken = handler.socket.family, None, handler.socket
         deflate = self.deflate if handler.extension else None
-        channel = make_channel(
+        channel = WebSocketChannel(
             taken.detach(), family, request.remote_address, self.limits, self._forget, deflate
         )
-        self.channels[channel] = address = self.client_address(request)
-        self.admissions.enter(address)
+        self._remember(channel, request)
         channel.start(application, request, received)
         if self.closed:
             channel.close(1001, "the server stops")
 
-    def _forget(self, channel: WebSocketChannel) -> None:
+    def _remember(self, channel: WebSocketChannel | Session, request: Request) -> None:
+        self.channels[channel] = address = self.client_address(request)
+        self.admissions.enter(address)
+
+    def _forget(self, channel: WebSocketChannel | Session) -> None:
         self.admissions.leave(self.channels.pop(channel))
         self._gone.set()
 
@@ -275,6 +305,7 @@ class _Handler(WebSocketHandler):  # type: ignore[misc]
     server: _Listener
     _deadline: gevent.Timeout | None = None  # for a request's line and headers
     extension: str | None = None  # the WebSocket one that was agreed on
+    polls: bool = False  # a SockJS client uses the connection
 
     def handle(self) -> None:
         try:
@@ -289,14 +320,16 @@ class _Handler(WebSocketHandler):  # type: ignore[misc]
 
     def read_requestline(self) -> str:
         """Wait for a request; return nothing, which ends the connection, once the server is closed."""
-        if self.server.owner.closed:
+        owner = self.server.owner
+        if owner.closed and not self.polls:
             return ""
-        self._deadline = gevent.Timeout.start_new(self.server.owner.limits.request, _RequestTimeout())
-        self.server.owner.waiting.add(gevent.getcurrent())
+        self._deadline = gevent.Timeout.start_new(owner.limits.request, _RequestTimeout())
+        waiting = owner.polling if self.polls else owner.waiting
+        waiting.add(gevent.getcurrent())
         try:
             line: str = super().read_requestline()
         finally:
-            self.server.owner.waiting.discard(gevent.getcurrent())
+            waiting.discard(gevent.getcurrent())
         return line
 
     def read_request(self, raw_requestline: str) -> bool:
@@ -306,21 +339,34 @@ class _Handler(WebSocketHandler):  # type: ignore[misc]
             self._end_deadline()
 
     def run_application(self) -> None:
-        application = self.server.owner.application_at(self.environ["PATH_INFO"])
-        if application is None:
-            WSGIHandler.run_application(self)
-        else:
+        owner, path = self.server.owner, self.environ["PATH_INFO"]
+        application = owner.application_at(path)
+        if application is not None:
             self.open_websocket(application)
+            return
+        service = owner.service_at(path)
+        if service is not None:
+            self.use_service(service)
+        elif self.polls and owner.closed:  # unanswered, browsers ask again elsewhere
+            self.close_connection = True
+            return
+        WSGIHandler.run_application(self)
 
-    def open_websocket(
-        self, application: Application, make_channel: Callable[..., WebSocketChannel] = WebSocketChannel
-    ) -> None:
-        """Make a WebSocket of this connection, or refuse to.
+    def use_service(self, service: Service) -> None:
+        """Have the request answered by SockJS."""
+        if not self.polls:
+            self.polls = True
+            if (
+                self.socket.family != _names.AF_UNIX
+            ):  # headers and body are two writes, a frame is a small one
+                self.socket.setsockopt(_names.IPPROTO_TCP, _names.TCP_NODELAY, 1)
+        self.environ[SOCKET] = self.socket
+        # Some proxies ask for an upgrade with each request, and pywsgi then leaves the body to the application.
+        self.environ["wsgi.input"] = self.wsgi_input
+        self.application = service
 
-        Args:
-            application: gets the channel.
-            make_channel: takes the arguments of `WebSocketChannel`.
-        """
+    def open_websocket(self, application: Application) -> None:
+        """Make a WebSocket of this connection, for an application, or refuse to."""
         request = request_of(self.environ)
         answer = self._refusal(request)
         if answer is not None:
@@ -329,14 +375,14 @@ class _Handler(WebSocketHandler):  # type: ignore[misc]
         if self.server.owner.deflate is not None:
             self.extension = extension(self.environ)
         self.upgrade_websocket()
-        self.server.owner.open_channel(self, application, request, make_channel)
+        self.server.owner.open_channel(self, application, request)
 
     def _refusal(self, request: Request) -> Answer | None:
         owner = self.server.owner
         answer = refusal(self.environ, self.request_version)
-        if answer is None and not owner.accept(request):
+        if answer is None and owner.accept is not None and not owner.accept(request):
             return plain("403 Forbidden", "This origin is not allowed")
-        if answer is None and not owner.admissions.admits(owner.client_address(request)):
+        if answer is None and not owner.admits(request):
             return plain("429 Too Many Requests", "This address has too many sessions")
         return answer
 
