@@ -1,9 +1,9 @@
 """The index: which queries a row may belong to, at a cost that does not grow with the number of queries.
 
 Queries that fix the same columns stand in one group: a hash table from the columns' values to the queries, so a row
-asks once per group, and there are as many groups as the code has kinds of queries. A range stands in an interval tree
-behind its group's hash; a live set behind the sets that contain the row's value. What fixes nothing is scanned, each
-time; ``scanned`` names it.
+asks once per group, and there are as many groups as the code has kinds of queries. Ranges stand in order behind their
+group's hash; live sets behind the sets that contain the row's value. What fixes nothing is scanned, each time;
+``scanned`` names it.
 
 Pure; tokens are any hashable thing (a live query). It never misses. A query that is nothing but what it is found by
 (comparisons with ``=``, ``IN``, ``IS NULL``, one range, one set, joined by AND, in any number of ORs) is not asked
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import operator
 import random
+from bisect import bisect_right
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import replace
 from itertools import product
@@ -32,6 +33,9 @@ Containing: TypeAlias = Callable[[Column, Any], Iterable[SetSpec]]
 #: Keys that one way of being TRUE may take; columns beyond are left to the predicate.
 MAX_KEYS = 256
 
+#: Sorted lists of ranges that do not overlap; each costs a look-up one bisection.
+MAX_LAYERS = 4
+
 #: Balances the treaps; seeded, so that a run can be repeated.
 _priorities = random.Random(1)
 
@@ -47,6 +51,38 @@ class Anchored(Protocol):
 
 Found: TypeAlias = dict[Token, Anchored | None]
 """Queries, each with the predicate that is still to be asked; None where being found is enough."""
+
+Bucket: TypeAlias = tuple[Token, Anchored | None] | Found[Token]
+"""The queries of one key. Most have one: a pair is a third of a dict's size, and one place in memory to look at."""
+
+
+def _with(bucket: Bucket[Token] | None, token: Token, predicate: Anchored | None) -> Bucket[Token]:
+    """The bucket with one query more."""
+    if bucket is None:
+        return token, predicate
+    found = {bucket[0]: bucket[1]} if isinstance(bucket, tuple) else bucket
+    found[token] = predicate
+    return found
+
+
+def _without(bucket: Bucket[Token], token: Token) -> Bucket[Token] | None:
+    """The bucket with one query less; None when it was the last."""
+    if isinstance(bucket, tuple):
+        return None if bucket[0] == token else bucket
+    bucket.pop(token, None)
+    return bucket or None
+
+
+def _has(bucket: Bucket[Token], token: Token) -> bool:
+    return bucket[0] == token if isinstance(bucket, tuple) else token in bucket
+
+
+def _pour(bucket: Bucket[Token], found: Found[Token]) -> None:
+    """Add the queries of a bucket to what is found."""
+    if isinstance(bucket, tuple):
+        found[bucket[0]] = bucket[1]
+    else:
+        found.update(bucket)
 
 
 def _no_sets(column: Column, value: Any) -> Iterable[SetSpec]:
@@ -188,32 +224,30 @@ class _Group(Generic[Token]):
 
     def add(self, anchor: Anchor, token: Token, predicate: Anchored | None) -> None:
         for key in _keys(anchor):
-            bucket = self.buckets.get(key)
-            if bucket is None:
-                bucket = self.buckets[key] = self._new_bucket()
-            self._put(bucket, anchor, token, predicate)
+            self.buckets[key] = self._put(self.buckets.get(key), anchor, token, predicate)
 
     def remove(self, anchor: Anchor, token: Token) -> None:
         for key in _keys(anchor):
             bucket = self.buckets.get(key)
             if bucket is not None:
-                self._take(bucket, anchor, token)
-                if not bucket:
+                bucket = self._take(bucket, anchor, token)
+                if bucket:
+                    self.buckets[key] = bucket
+                else:
                     del self.buckets[key]
 
     def find(self, row: Row, containing: Containing, found: Found[Token]) -> None:
         bucket = self.buckets.get(self._key(row))
-        if bucket is not None:
+        if type(bucket) is tuple:
+            found[bucket[0]] = bucket[1]
+        elif bucket is not None:
             found.update(bucket)
 
-    def _new_bucket(self) -> Any:
-        return {}
+    def _put(self, bucket: Any, anchor: Anchor, token: Token, predicate: Anchored | None) -> Any:
+        return _with(bucket, token, predicate)
 
-    def _put(self, bucket: Any, anchor: Anchor, token: Token, predicate: Anchored | None) -> None:
-        bucket[token] = predicate
-
-    def _take(self, bucket: Any, anchor: Anchor, token: Token) -> None:
-        bucket.pop(token, None)
+    def _take(self, bucket: Any, anchor: Anchor, token: Token) -> Any:
+        return _without(bucket, token)
 
 
 class _ByRange(_Group[Token]):
@@ -230,18 +264,18 @@ class _ByRange(_Group[Token]):
         if intervals is not None and value is not None:
             intervals.find(value, found)
 
-    def _new_bucket(self) -> Intervals[Token]:
-        return Intervals()
-
     def _put(
-        self, bucket: Intervals[Token], anchor: Anchor, token: Token, predicate: Anchored | None
-    ) -> None:
+        self, bucket: Intervals[Token] | None, anchor: Anchor, token: Token, predicate: Anchored | None
+    ) -> Intervals[Token]:
         assert anchor.within is not None
-        bucket.add(anchor.within[1], token, predicate)
+        intervals = Intervals() if bucket is None else bucket
+        intervals.add(anchor.within[1], token, predicate)
+        return intervals
 
-    def _take(self, bucket: Intervals[Token], anchor: Anchor, token: Token) -> None:
+    def _take(self, bucket: Intervals[Token], anchor: Anchor, token: Token) -> Intervals[Token]:
         assert anchor.within is not None
         bucket.remove(anchor.within[1], token)
+        return bucket
 
 
 class _ByMembership(_Group[Token]):
@@ -259,80 +293,173 @@ class _ByMembership(_Group[Token]):
         if by_set is None or value is None:
             return
         for each in containing(self._member, value):
-            tokens = by_set.get(each)
-            if tokens is not None:
-                found.update(tokens)
+            bucket = by_set.get(each)
+            if bucket is not None:
+                _pour(bucket, found)
 
     def _put(
-        self, bucket: dict[SetSpec, Found[Token]], anchor: Anchor, token: Token, predicate: Anchored | None
-    ) -> None:
+        self,
+        bucket: dict[SetSpec, Bucket[Token]] | None,
+        anchor: Anchor,
+        token: Token,
+        predicate: Anchored | None,
+    ) -> dict[SetSpec, Bucket[Token]]:
         assert anchor.member is not None
-        bucket.setdefault(anchor.member[1], {})[token] = predicate
+        by_set = {} if bucket is None else bucket
+        values = anchor.member[1]
+        by_set[values] = _with(by_set.get(values), token, predicate)
+        return by_set
 
-    def _take(self, bucket: dict[SetSpec, Found[Token]], anchor: Anchor, token: Token) -> None:
+    def _take(
+        self, bucket: dict[SetSpec, Bucket[Token]], anchor: Anchor, token: Token
+    ) -> dict[SetSpec, Bucket[Token]]:
         assert anchor.member is not None
-        tokens = bucket.get(anchor.member[1])
+        values = anchor.member[1]
+        tokens = bucket.get(values)
         if tokens is not None:
-            tokens.pop(token, None)
-            if not tokens:
-                del bucket[anchor.member[1]]
+            left = _without(tokens, token)
+            if left is None:
+                del bucket[values]
+            else:
+                bucket[values] = left
+        return bucket
+
+
+# -- Ranges
+
+End: TypeAlias = tuple[int, Any, int]
+"""An end of a range, as ``Between.ends`` has it: between two values, or before or after all."""
 
 
 class Intervals(Generic[Token]):
-    """Ranges of one ordered type, found by a value in them: a treap ordered by both ends, lower end first.
+    """Ranges of one ordered type, found by a value in them.
 
-    Adding, removing and finding cost the logarithm of the number of different ranges, finding also what is found.
+    Those that do not overlap, as prices and days often are, stand side by side in a few sorted lists; the others, and
+    those without one of the ends, in a treap. Finding costs the logarithm of the number of different ranges, and what
+    is found; so do adding and removing, but for moving a list's references.
     """
 
+    __slots__ = ("_layers", "_nodes", "_root")
+
     def __init__(self) -> None:
+        self._layers: tuple[_Layer, ...] = ()
         self._root: _Node | None = None
-        self._nodes: dict[Between, _Node] = {}
+        self._nodes = 0  #: of the treap
 
     def __len__(self) -> int:
         """The number of different ranges."""
-        return len(self._nodes)
+        return self._nodes + sum(len(layer.lows) for layer in self._layers)
 
     def add(self, interval: Between, token: Token, predicate: Anchored | None = None) -> None:
-        node = self._nodes.get(interval)
+        low, high = interval.ends
+        if low >= high:
+            return  # nothing is in it
+        bounded = interval.low is not None and interval.high is not None
+        if bounded and self._add_to_layer(low, high, token, predicate):
+            return
+        node = self._node(low, high)
         if node is None:
-            node = self._nodes[interval] = _Node(interval)
+            node = _Node(low, high)
+            self._nodes += 1
             self._root = _inserted(self._root, node)
-        node.tokens[token] = predicate
+        node.bucket = _with(node.bucket, token, predicate)
 
     def remove(self, interval: Between, token: Token) -> None:
-        node = self._nodes.get(interval)
+        low, high = interval.ends
+        if any(layer.remove(low, high, token) for layer in self._layers):
+            self._layers = tuple(layer for layer in self._layers if layer.lows)
+            return
+        node = self._node(low, high)
         if node is not None:
-            node.tokens.pop(token, None)
-            if not node.tokens:
-                del self._nodes[interval]
+            node.bucket = _without(node.bucket, token)
+            if node.bucket is None:
+                self._nodes -= 1
                 self._root = _removed(self._root, node)
+
+    def _add_to_layer(self, low: End, high: End, token: Token, predicate: Anchored | None) -> bool:
+        if any(layer.add(low, high, token, predicate) for layer in self._layers):
+            return True
+        if len(self._layers) == MAX_LAYERS:
+            return False
+        self._layers = (*self._layers, _Layer())
+        return self._layers[-1].add(low, high, token, predicate)
+
+    def _node(self, low: End, high: End) -> _Node | None:
+        """The range in the treap."""
+        node, order = self._root, (low, high)
+        while node is not None and node.order != order:
+            node = node.left if order < node.order else node.right
+        return node
 
     def find(self, value: Any, found: Found[Token]) -> None:
         """Add the tokens of every range that has the value."""
         point = (1, value, 1)
+        for layer in self._layers:
+            place = bisect_right(layer.lows, point) - 1
+            if place >= 0 and point <= layer.highs[place]:
+                _pour(layer.buckets[place], found)
         waiting = [self._root]
         while waiting:
             node = waiting.pop()
             while node is not None and point <= node.reach:
                 if node.low <= point:
                     if point <= node.high:
-                        found.update(node.tokens)
+                        _pour(node.bucket, found)
                     waiting.append(node.right)
                 node = node.left
+
+
+class _Layer:
+    """Ranges that do not overlap, in order."""
+
+    __slots__ = ("buckets", "highs", "lows")
+
+    def __init__(self) -> None:
+        self.lows: list[End] = []
+        self.highs: list[End] = []
+        self.buckets: list[Any] = []
+
+    def add(self, low: End, high: End, token: Any, predicate: Anchored | None) -> bool:
+        """Take a query in; False when its range overlaps another one."""
+        after = bisect_right(self.lows, low)
+        if self._is_at(after - 1, low, high):
+            self.buckets[after - 1] = _with(self.buckets[after - 1], token, predicate)
+            return True
+        if (after and self.highs[after - 1] > low) or (after < len(self.lows) and self.lows[after] < high):
+            return False
+        self.lows.insert(after, low)
+        self.highs.insert(after, high)
+        self.buckets.insert(after, _with(None, token, predicate))
+        return True
+
+    def remove(self, low: End, high: End, token: Any) -> bool:
+        """Forget a query; False when it is not here."""
+        place = bisect_right(self.lows, low) - 1
+        if not self._is_at(place, low, high) or not _has(self.buckets[place], token):
+            return False
+        bucket = _without(self.buckets[place], token)
+        if bucket is not None:
+            self.buckets[place] = bucket
+        else:
+            del self.lows[place], self.highs[place], self.buckets[place]
+        return True
+
+    def _is_at(self, place: int, low: End, high: End) -> bool:
+        return place >= 0 and self.lows[place] == low and self.highs[place] == high
 
 
 class _Node:
     """One range of the treap. ``reach`` is the highest upper end of the node and all below it."""
 
-    __slots__ = ("high", "left", "low", "order", "priority", "reach", "right", "tokens")
+    __slots__ = ("bucket", "high", "left", "low", "order", "priority", "reach", "right")
 
-    def __init__(self, interval: Between) -> None:
-        self.order = self.low, self.high = interval.ends
+    def __init__(self, low: End, high: End) -> None:
+        self.order = self.low, self.high = low, high
         self.reach = self.high
         self.priority = _priorities.random()
         self.left: _Node | None = None
         self.right: _Node | None = None
-        self.tokens: Found[Any] = {}
+        self.bucket: Any = None
 
     def settle(self) -> _Node:
         """Bring ``reach`` up to date with the nodes right below."""

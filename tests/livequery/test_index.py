@@ -206,7 +206,7 @@ def test_intervals(ranges: list[Between], data: st.DataObject) -> None:
     for token in data.draw(st.sets(st.sampled_from(list(held)))) if held else ():
         intervals.remove(held.pop(token), token)
 
-    assert len(intervals) == len(set(held.values()))
+    assert len(intervals) == len({each.ends for each in held.values() if each.ends[0] < each.ends[1]})
     for value in range(-1, 7):
         found: dict[int, None] = {}
         intervals.find(value, found)
@@ -219,3 +219,24 @@ def test_narrowed(one: Between, other: Between) -> None:
 
     for value in range(-1, 7):
         assert contains(both, value) == (contains(one, value) and contains(other, value))
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 3))), st.data())
+def test_side_by_side(bounds: list[tuple[int, int]], data: st.DataObject) -> None:
+    """Ranges that seldom overlap, more of them than there are values, with some taken out and others put in again."""
+    held = {number: Between(low, low + length, False, True) for number, (low, length) in enumerate(bounds)}
+    intervals: Intervals[int] = Intervals()
+    for token, interval in held.items():
+        intervals.add(interval, token)
+    if held:
+        for token in data.draw(st.lists(st.sampled_from(list(held)))):
+            intervals.remove(held[token], token)
+            intervals.add(held[token], token)
+
+    for value in range(44):
+        found: dict[int, None] = {}
+        intervals.find(value, found)
+        assert set(found) == {token for token, interval in held.items() if contains(interval, value)}
+    for token, interval in held.items():
+        intervals.remove(interval, token)
+    assert not len(intervals)
