@@ -294,7 +294,19 @@ class Settings:
         unit="list of rate limits",
         reason="How often clients may start what; by default guessing passwords is slowed down, as in Meteor.",
     )
-    origins: Origins = key(
+    login_days: int = key(
+        90,
+        whole(1),
+        unit="days",
+        reason="How long a login lasts whose client comes back by its token, as Meteor's; for dddp.accounts.",
+    )
+    sign_up: bool = key(
+        False,
+        flag,
+        unit="True or False",
+        reason="Whether anybody may make an account by createUser; most projects decide otherwise who gets one.",
+    )
+    origins: Origins = key(  # noqa: RUF009 - a function is immutable, the rule does not know
         None,
         origins,
         unit="None (any), list of origins, or a function of the request or its dotted path",
