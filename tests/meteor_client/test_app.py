@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import shutil
 import urllib.request
 from collections.abc import Iterator
@@ -11,7 +13,6 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from tests.acceptance.test_page import FLAGS, in_django
-from tests.conftest import BOOKSTORE
 from tests.meteor_client.app import NODE_MODULES, build
 from tests.server import ROOT, DDDPServer, fresh_database, run_django
 
@@ -28,6 +29,18 @@ SETTINGS = """
 from bookstore_project.settings import *
 
 ROOT_URLCONF = "app_urls"
+"""
+
+HAS_ACCOUNTS = importlib.util.find_spec("dddp.accounts") is not None
+
+ACCOUNTS = """
+INSTALLED_APPS += ["dddp.accounts"]
+PASSWORD_HASHERS = ["dddp.accounts.hashers.DigestPBKDF2PasswordHasher"]
+"""
+
+MAKE_USER = """
+from django.contrib.auth.models import User
+User.objects.create_user("emma", password="Highbury 1815")
 """
 
 FIRST_BOOK = "Book.objects.order_by('title').first()"
@@ -48,6 +61,11 @@ class Window:
         expect(row.get_by_label("Title")).to_have_value(title)
         return row
 
+    def log_in(self, username: str, password: str) -> None:
+        self.page.get_by_label("Username").fill(username)
+        self.page.get_by_label("Password").fill(password)
+        self.page.get_by_role("button", name="Log in").click()
+
     def expect_status(self, status: str) -> None:
         expect(self.page.locator("#status")).to_have_attribute("data-status", status)
 
@@ -60,13 +78,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DDDPServer]:
     )
     folder = tmp_path_factory.mktemp("meteor")
     (folder / "app_urls.py").write_text(URLS.format(star=str(build(folder / "bundle"))))
-    (folder / "app_settings.py").write_text(SETTINGS)
+    (folder / "app_settings.py").write_text(SETTINGS + (ACCOUNTS if HAS_ACCOUNTS else ""))
+    path = os.pathsep.join(map(str, (ROOT, ROOT / "bookstore_example", folder)))
     with fresh_database("meteor") as url:
-        env = {"DATABASE_URL": url}
-        run_django("migrate", "--verbosity=0", settings_module=BOOKSTORE, env=env)
-        run_django("load_books", settings_module=BOOKSTORE, env=env)
-        path = (ROOT, ROOT / "bookstore_example", folder)
-        with DDDPServer("app_settings", env, path=path) as running:
+        env = {"DATABASE_URL": url, "PYTHONPATH": path}
+        for command in (["migrate", "--verbosity=0"], ["load_books"], ["shell", "-c", MAKE_USER]):
+            run_django(*command, settings_module="app_settings", env=env)
+        with DDDPServer("app_settings", env) as running:
             if not has_sockjs(running):
                 pytest.skip("Meteor's client in a browser needs SockJS, which this server does not have yet")
             yield running
@@ -79,8 +97,10 @@ def has_sockjs(server: DDDPServer) -> bool:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=15_000)  # what is waited for comes from the server, by way of its database
     with sync_playwright() as playwright:
         yield playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+    expect.set_options(timeout=5_000)
 
 
 @pytest.fixture
@@ -158,3 +178,26 @@ def test_the_page_recovers_from_a_restart(window: Window, server: DDDPServer) ->
     window.expect_status("connected")
     title = in_django(server, f"print({FIRST_BOOK}.title)")
     expect(window.find(title).get_by_label("Price")).to_have_value("54.32")
+
+
+@pytest.mark.skipif(not HAS_ACCOUNTS, reason="there is no login yet")
+def test_a_user_logs_in_stays_logged_in_and_logs_out(window: Window) -> None:
+    """By the digest of the password, then by the token that the browser keeps."""
+    user = window.page.locator("#user")
+    window.log_in("emma", "Highbury 1815")
+    expect(user).to_contain_text("Hello, emma")
+
+    window.page.reload()
+    expect(user).to_contain_text("Hello, emma")
+
+    user.get_by_role("button", name="Log out").click()
+    expect(window.page.locator("#login")).to_be_visible()
+    expect(user).to_be_hidden()
+
+
+@pytest.mark.skipif(not HAS_ACCOUNTS, reason="there is no login yet")
+def test_a_wrong_password_is_told(window: Window) -> None:
+    window.log_in("emma", "Hartfield")
+
+    expect(window.page.locator("#mistake")).not_to_be_empty()
+    expect(window.page.locator("#login")).to_be_visible()
