@@ -47,5 +47,5 @@ def test_the_page_has_what_the_code_looks_for() -> None:
     page = (CLIENT / "client" / "main.html").read_text()
     wanted = set(re.findall(r'find\("#([a-z]+)', sources()))
 
-    assert wanted == set(re.findall(r'id="([a-z]+)"', page)) & wanted
     assert len(wanted) > 8
+    assert wanted <= set(re.findall(r'id="([a-z]+)"', page))
