@@ -17,11 +17,12 @@ from dddp.checks import capture_status
 from dddp.conf import Settings
 from dddp.errors import FeedUnavailable
 from dddp.runtime.application import Application
-from dddp.runtime.connection import Connection
+from dddp.runtime.connection import Connection, forwarded_address
 from dddp.runtime.fence import count_statements
 from dddp.runtime.live import LiveDatabase
 from dddp.runtime.origins import accepting
 from dddp.runtime.pool import Pool
+from dddp.transport.contract import Request
 from dddp.transport.server import Address, Server, listen
 from dddp.transport.sockjs import Options
 from dddp.transport.websocket import Limits
@@ -90,6 +91,7 @@ class Worker:
             accept=self._accepts,
             sockjs=Options(client_url=self.settings.sockjs_client_url, cookie=self.settings.sockjs_cookie),
             limits=limits,
+            client_address=self._client_address,
             deflate_from=self.settings.compression_threshold,
         )
         _calm_garbage_collector()
@@ -132,6 +134,12 @@ class Worker:
     def _drained(self) -> bool:
         """Whether no method is in flight any more, and each has been told that its writes are through."""
         return self._handlers.idle and not any(live.fenced for live in self._databases.values())
+
+    def _client_address(self, request: Request) -> str:
+        """Name a client to count its sessions: those that the proxies name no address for count as the proxy's."""
+        count = self.settings.forwarded_count
+        address = forwarded_address(request.headers, count) if count else None
+        return address or request.remote_address
 
     def _tick(self, connection: Connection) -> None:
         try:
