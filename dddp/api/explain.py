@@ -121,8 +121,8 @@ def _specified(registry: Registry, selection: Selection) -> QuerySpec:
 def _of_spec(spec: QuerySpec) -> Explanation:
     reads = tuple(sorted(spec.reads))
     if spec.predicate is None:
-        found_by, cost = "any change of a table it listens to", "one run of the query per batch of changes"
-        return Explanation(spec.shape.name, "re-run", found_by, reads, cost, spec.reason)
+        found_by = "any change of a table it listens to"
+        return Explanation(spec.shape.name, "re-run", found_by, reads, _cost_of_rerun(spec), spec.reason)
     return Explanation(
         spec.shape.name, _kind(spec, spec.predicate), _found_by(spec, spec.predicate), reads, _cost(spec)
     )
@@ -173,6 +173,14 @@ def _cost(spec: QuerySpec) -> str:
     return (
         f"no SQL; for rows that enter through {_sets(spec)}: one read per transaction, shared by all queries"
     )
+
+
+def _cost_of_rerun(spec: QuerySpec) -> str:
+    run = "one run of the query per batch of changes"
+    if not spec.row_by_row:
+        return run
+    related = " or ".join(sorted(spec.reads - {spec.shape.table}))
+    return f"{run}, for the changed rows alone" + (f"; for all, where {related} changes" if related else "")
 
 
 def _cost_of_window(spec: QuerySpec, window: Window) -> str:

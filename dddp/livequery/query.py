@@ -6,7 +6,7 @@ Only the router writes here; the two audience sets belong to the merge boxes of 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from dddp.changes import Change, Key, Kind, Row, Transaction
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from dddp.livequery.step import FirstMessages
 
 __all__ = ["LiveQuery", "Moving", "Phase"]
+
+NO_KEYS: frozenset[Key] = frozenset()
+
+MAX_DIRTY = 1000
+"""Changed rows that are asked for by their keys; with more of them the whole query is run."""
 
 
 class Phase(enum.Enum):
@@ -55,6 +60,7 @@ class LiveQuery:
 
     __slots__ = (
         "alone",
+        "dirty",
         "documents",
         "fences",
         "first_messages",
@@ -85,6 +91,8 @@ class LiveQuery:
         )
         #: If a live set may let members in or out: of each, the columns that its predicate needs.
         self.links: dict[Key, Row] = {}
+        #: The rows to ask for when it is read again; None: all.
+        self.dirty: frozenset[Key] | None = None
         self.ranking: Ranking | None = None  #: if it is a window: the places of its rows
         self.moving: Moving | None = None
         self.phase = Phase.STARTING
@@ -119,6 +127,16 @@ class LiveQuery:
     def is_linked(self) -> bool:
         """Whether its members are judged again when a live set changes; a window is read again instead."""
         return bool(self.sets) and self.spec.window is None
+
+    def forget_dirty(self) -> None:
+        """It shows its result: only rows that change from here on have to be asked for."""
+        self.dirty = NO_KEYS if self.spec.row_by_row and not self.sets else None
+
+    def soil(self, keys: Collection[Key]) -> None:
+        """These rows have changed in a way that a read has to tell, or while one is awaited."""
+        if self.dirty is not None:
+            dirty = self.dirty.union(keys)
+            self.dirty = dirty if len(dirty) <= MAX_DIRTY else None
 
     def link(self, row: Row) -> Row:
         """Of a row, the columns that the predicate needs when a live set changes."""

@@ -48,6 +48,7 @@ class Read:
 
     __slots__ = (
         "holding",
+        "keys",
         "move_ins",
         "queries",
         "reached",
@@ -71,6 +72,8 @@ class Read:
         sets: Mapping[SetSpec, Any] | None = None,
     ) -> None:
         self.queries = queries
+        #: Queries of which only some rows are asked for -> their keys.
+        self.keys = {query.spec: query.dirty for query in queries if query.dirty is not None}
         self.move_ins = move_ins  #: for queries that wait for these rows only; then the queries are not run
         self.sets = sets or {}  #: to be read with the queries -> what the edge runs for each
         self.token = token

@@ -268,7 +268,7 @@ class Router:
             if query.spec == spec:
                 yield from self.fail(query, error)
             else:
-                self._read_whole(query, self._due)
+                self._read_again(query, self._due)
         yield from self._drain()
 
     def _end(self, read: Read) -> None:
@@ -291,7 +291,9 @@ class Router:
             if self._settle(query, read, step):
                 settled.append(query)
             else:
-                self._read_whole(query, self._repeat)
+                if read.holding:  # what is asked for as a whole with dispatch held is told for sure
+                    query.dirty = None
+                self._read_again(query, self._repeat)
         if step:
             yield Deliver(step)
         for query in settled:
@@ -299,8 +301,8 @@ class Router:
                 yield Settled(query)
                 yield from self._release_fences(query)
 
-    def _read_whole(self, query: LiveQuery, due: dict[LiveQuery, None]) -> None:
-        """Have the query read as a whole, whatever it waited for before."""
+    def _read_again(self, query: LiveQuery, due: dict[LiveQuery, None]) -> None:
+        """Have the query read, whatever it waited for before."""
         self._end_moving(query)
         due[query] = None
 
@@ -321,16 +323,32 @@ class Router:
             if change.table == query.spec.shape.table
         }
         rows = {key: fields for key, fields in read.rows[query.spec].items() if key not in touched}
+        if not self._covers(read, query, touched):
+            return False
         if query.spec.window is not None and not self._rank(query, query.spec.window, read, rows, touched):
             return False
         if any(self._newer(query, read, key, fields) for key, fields in rows.items()):
             return False
-        result = {key: self._reconcile(query, key, fields) for key, fields in rows.items()}
+        result = self._untouched(query, read, touched)
+        result.update((key, self._reconcile(query, key, fields)) for key, fields in rows.items())
         links = read.related.links.get(query.spec, {})
         query.links = {key: links[key] for key in rows} if query.is_linked else {}
         self._enter_changed(query, touched, result)
         self._replace(query, result, step)
         return True
+
+    def _covers(self, read: Read, query: LiveQuery, touched: Mapping[Key, Change]) -> bool:
+        """Whether the read asked for all rows of which only a read can tell."""
+        asked = read.keys.get(query.spec)
+        return asked is None or (query.dirty is not None and query.dirty <= asked | touched.keys())
+
+    def _untouched(self, query: LiveQuery, read: Read, touched: Mapping[Key, Change]) -> dict[Key, Version]:
+        """The documents of the query that are as they were: nobody asked for them, and nothing changed them."""
+        asked = read.keys.get(query.spec)
+        if asked is None:
+            return {}
+        staying = (key for key in query.keys if key not in asked and key not in touched)
+        return {key: self.documents.current(query.collection, key) for key in staying}
 
     def _rank(
         self,
@@ -441,6 +459,7 @@ class Router:
             for holder in document.holders:
                 holder.stale.setdefault(key, before)
                 if holder is not query:
+                    holder.soil((key,))
                     self._make_due(holder)
         return document.current
 
@@ -469,6 +488,7 @@ class Router:
             after = self.documents.current(query.collection, key)
             step.add(query, key, before, after)
         query.stale.clear()
+        query.forget_dirty()
         self._due.pop(query, None)
         query.phase = Phase.SETTLED
 
@@ -517,7 +537,7 @@ class Router:
         step = Step()
         for query, concern in self._concerned(transaction).items():
             if query.phase is not Phase.SETTLED or not self._follow(query, concern, previous, step):
-                self._withhold(query, concern, previous)
+                self._withhold(query, concern, previous, transaction)
         if step:
             yield Deliver(step)
         for token in transaction.marks:
@@ -530,7 +550,9 @@ class Router:
         self.sets.unload(unknown)
         for table in unknown:
             for query in self._dependents[table].queries:
-                concerned.setdefault(query, Concern()).decided = False
+                concern = concerned.setdefault(query, Concern())
+                concern.decided = False
+                concern.whole |= table in transaction.tables or table != query.spec.shape.table
         for live_set, delta in self.sets.apply(transaction.changes).items():
             for query in live_set.users:
                 self._consider_set(query, live_set, delta, concerned.setdefault(query, Concern()))
@@ -539,7 +561,9 @@ class Router:
             if dependents is None:
                 continue
             for query in dependents.undecided:
-                concerned.setdefault(query, Concern()).decided = False
+                concern = concerned.setdefault(query, Concern())
+                concern.decided = False
+                concern.whole |= change.table != query.spec.shape.table
             for query in self._looking_at(change, dependents):
                 concerned.setdefault(query, Concern()).changes.append(change)
         return concerned
@@ -661,9 +685,16 @@ class Router:
             self.documents.release(query.collection, key, query)
 
     def _withhold(
-        self, query: LiveQuery, concern: Concern, previous: Mapping[tuple[str, Key], Version]
+        self,
+        query: LiveQuery,
+        concern: Concern,
+        previous: Mapping[tuple[str, Key], Version],
+        transaction: Transaction,
     ) -> None:
         """Keep what a transaction touched from the query's clients until a read has settled it."""
+        if concern.whole:
+            query.dirty = None
+        query.soil([change.key for change in transaction.changes if change.table == query.spec.shape.table])
         for change in concern.changes:
             if change.key in query.keys:
                 key = (query.collection, change.key)
@@ -722,6 +753,7 @@ class Router:
         self._holding = None
         self.sets.unload()
         for query in self._due:
+            query.dirty = None
             self._end_moving(query)
             query.reading = None
             if query.phase is Phase.SETTLED:

@@ -47,6 +47,8 @@ class QuerySpec:
     #: Gives PostgreSQL's answer for every row; None: the query is kept by running it again.
     predicate: Predicate | None = None
     reason: str | None = None  #: why there is no predicate
+    #: Whether a row belongs to it whatever the other rows of its table are: then changed rows can be asked for alone.
+    row_by_row: bool = False
     #: Which of the rows that the predicate accepts it has; None: all of them.
     window: Window | None = None
     #: The live sets that the predicate uses, and those that these use -> the queryset of each one's rows.

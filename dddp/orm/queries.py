@@ -26,7 +26,9 @@ from dddp.orm.sets import CannotWrite
 from dddp.orm.tables import (
     compiled_sql,
     leads_to_many,
+    nodes,
     refuse_opaque,
+    relations_in,
     table_of,
     tables_in,
     used_aliases,
@@ -68,6 +70,7 @@ def specify(
         shape=shape,
         reads=reads,
         fields=fields,
+        row_by_row=_is_row_by_row(sql, query, shape),
         source=source,
     )
     try:
@@ -215,6 +218,17 @@ def _as_sent(sql: str, params: tuple[Any, ...], database: str) -> bytes:
     with connections[database].cursor() as cursor:
         sent: bytes = cursor.mogrify(sql, params)
     return sent
+
+
+def _is_row_by_row(sql: str, query: Query, shape: ModelShape) -> bool:
+    """Whether a row belongs to a query, and is the document it is, whatever the other rows of its table are."""
+    counts_rows = (
+        query.is_sliced or query.combinator or query.distinct_fields or query.group_by not in (None, True)
+    )
+    across_rows = any(isinstance(node, models.Window) for node in nodes(query))
+    by_text = not isinstance(shape.pk, models.BinaryField)  # the text of a key is then a value of the key
+    once = relations_in(sql).count(shape.table) == 1
+    return bool(once and by_text and not shape.serialize and not counts_rows and not across_rows)
 
 
 def _compiled(

@@ -7,7 +7,7 @@ leaves in the feed comes back after every transaction that the snapshot shows. K
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeAlias, cast
@@ -29,6 +29,7 @@ __all__ = ["Documents", "ReadFailed", "ReadResult", "read"]
 Documents: TypeAlias = dict[Key, Fields]
 """The documents of one query, in no order."""
 
+NO_KEYS: Mapping[QuerySpec, Collection[Key]] = {}
 NO_SETS: Mapping[SetSpec, models.QuerySet[Any]] = {}
 
 #: Rows between two chances for other greenlets to run: some milliseconds of encoding.
@@ -78,6 +79,7 @@ def read(
     time_limit_ms: int,
     on_snapshot: Callable[[Snapshot], None] | None = None,
     *,
+    keys: Mapping[QuerySpec, Collection[Key]] = NO_KEYS,
     sets: Mapping[SetSpec, models.QuerySet[Any]] = NO_SETS,
     move_ins: Sequence[MoveIn] = (),
 ) -> ReadResult:
@@ -88,6 +90,7 @@ def read(
         channel: where the token is notified at the end.
         time_limit_ms: for each query; 0 is none.
         on_snapshot: told the snapshot before the first query runs. Must neither block nor raise.
+        keys: of these queries only the rows that have one of these keys are read.
         sets: live sets to be read too, each with the queryset of its rows.
         move_ins: rows to be read by the values of a column.
 
@@ -101,7 +104,7 @@ def read(
             if on_snapshot is not None:
                 on_snapshot(snapshot)
             links: dict[QuerySpec, dict[Key, Row]] = {}
-            rows = {spec: _documents(spec, links) for spec in specs}
+            rows = {spec: _documents(spec, links, keys.get(spec)) for spec in specs}
             members = {values: _members(values, source) for values, source in sets.items()}
             entered = {question: _entered(question, database) for question in move_ins}
             _notify(connection, channel, token)
@@ -126,7 +129,9 @@ def _notify(connection: BaseDatabaseWrapper, channel: str, token: str) -> None:
         cursor.execute("SELECT pg_notify(%s, %s)", [channel, token])
 
 
-def _documents(spec: QuerySpec, links: dict[QuerySpec, dict[Key, Row]]) -> Documents:
+def _documents(
+    spec: QuerySpec, links: dict[QuerySpec, dict[Key, Row]], keys: Collection[Key] | None
+) -> Documents:
     documents: Documents = {}
     shape = cast(ModelShape, spec.shape)
     try:
@@ -136,7 +141,8 @@ def _documents(spec: QuerySpec, links: dict[QuerySpec, dict[Key, Row]]) -> Docum
         if spec.sets:
             links[spec], documents = _linked_documents(spec, shape)
             return documents
-        for queryset in _querysets(spec.source, shape):
+        source = spec.source if keys is None else spec.source.filter(pk__in=keys)
+        for queryset in _querysets(source, shape):
             documents.update(_documents_of(queryset, shape))
     except Exception as error:  # whatever an own serialize() raises too
         raise ReadFailed(spec, error) from error

@@ -37,6 +37,7 @@ __all__ = [
     "model_of",
     "nodes",
     "refuse_opaque",
+    "relations_in",
     "table_of",
     "tables_in",
     "tables_read",
@@ -174,8 +175,13 @@ def _opaque(node: Any) -> str:
 
 def tables_in(sql: str) -> frozenset[Table]:
     """Every table of a model that a text of SQL names after FROM or JOIN."""
+    return frozenset(relations_in(sql))
+
+
+def relations_in(sql: str) -> list[Table]:
+    """The tables of models after each FROM and JOIN of a text of SQL."""
     known = _tables_by_name(tuple(apps.get_models(include_auto_created=True)))
-    return frozenset(known[name] for name in RELATION.findall(sql) if name in known)
+    return [known[name] for name in RELATION.findall(sql) if name in known]
 
 
 @lru_cache(maxsize=1)

@@ -228,6 +228,7 @@ class LiveDatabase:
                 self.channel,
                 self._time_limit_ms,
                 functools.partial(self._snapshot_taken, due),
+                keys=due.keys,
                 sets=due.sets,
                 move_ins=due.move_ins,
             )

@@ -622,3 +622,66 @@ def test_row_that_comes_and_goes_is_told_each_time(edge: Edge) -> None:
         kinds += [message.split(b'"')[3].decode() for message in effect.step.messages(query)]
 
     assert kinds == ["removed", "added", "removed", "added"]
+
+
+# --- reads of changed rows only
+
+
+def row_by_row(name: str = "books") -> QuerySpec:
+    return spec(name, row_by_row=True)
+
+
+def test_query_that_judges_row_by_row_is_asked_for_the_changed_rows_alone(edge: Edge) -> None:
+    query = edge.settled(row_by_row(), a=4, b=6)
+    edge.receive(write(150, b=8))
+    read = edge.read(before(200), b=8)
+
+    assert read.keys == {query.spec: {B}}
+    assert shown(query) == {A: document(4), B: document(8)}
+
+
+def test_changed_row_that_is_not_found_has_left(edge: Edge) -> None:
+    query = edge.settled(row_by_row(), a=4, b=6)
+    edge.receive(write(150, b=7))
+    edge.read(before(200))
+
+    assert shown(query) == {A: document(4)}
+
+
+def test_row_changed_before_the_snapshot_that_was_not_asked_for_is_asked_for_next(edge: Edge) -> None:
+    """The read's rows are newer than what it was asked: it does not tell of a row that it sees changed."""
+    query = edge.settled(row_by_row(), a=4, b=6)
+    edge.receive(write(150, b=7))
+    read = edge.start_read()
+    edge.receive(write(160, a=5))
+    edge.snapshot(read, before(200))
+    edge.rows(read)
+    edge.receive(Mark(read.token))
+    assert not query.settled
+    again = edge.read(before(200), a=5)
+
+    assert again.keys == {query.spec: {A, B}}
+    assert shown(query) == {A: document(5)}
+
+
+def test_change_of_another_table_asks_for_all_rows(edge: Edge) -> None:
+    edge.settled(QuerySpec(("joined",), BOOKS, frozenset({BOOK, AUTHOR}), row_by_row=True), a=4)
+    edge.receive(Transaction(Xid(150), (Change(AUTHOR, A, Kind.GONE),)))
+
+    assert edge.start_read().keys == {}
+
+
+def test_very_many_changed_rows_ask_for_all(edge: Edge) -> None:
+    edge.settled(row_by_row(), a=4)
+    edge.receive(write(150, **{f"k{n}": n for n in range(1001)}))
+
+    assert edge.start_read().keys == {}
+
+
+def test_write_that_nobody_reported_has_the_other_holders_ask_for_that_row(edge: Edge) -> None:
+    """Somebody else's read finds the document changed: whether it still belongs here has to be asked."""
+    holder = edge.settled(row_by_row("one"), a=4, b=6)
+    edge.open(spec("two"))
+    edge.read(before(200), a=5, b=6)
+
+    assert edge.start_read().keys == {holder.spec: {A}}

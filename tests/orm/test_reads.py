@@ -9,10 +9,12 @@ from typing import Any
 import psycopg2
 import pytest
 from django.db import connection, connections, models, transaction
+from django.db.models import Count, Exists, F, OuterRef, Subquery, Window
+from django.db.models.functions import Rank
 
 from dddp.changes import Snapshot
 from dddp.livequery.spec import QuerySpec
-from dddp.orm.documents import ModelShape
+from dddp.orm.documents import ModelShape, document_id
 from dddp.orm.queries import specify
 from dddp.orm.reads import ReadFailed, ReadResult, read
 from dddp.orm.tables import table_of
@@ -289,3 +291,45 @@ def test_session_settings_survive_a_read(works: list[Work]) -> None:
 
     assert connections["default"].in_atomic_block is False
     assert Work.objects.filter(title="written").count() == 2
+
+
+# -- Changed rows alone
+
+
+@pytest.mark.parametrize(
+    "queryset",
+    [
+        Work.objects.filter(title__icontains="m"),
+        Work.objects.annotate(n=Count("topics")).filter(n=0),
+        Work.objects.filter(writer__name__icontains="j").distinct(),
+        Work.objects.filter(Exists(Topic.objects.filter(works=OuterRef("pk")))),
+        Work.objects.annotate(later=F("year") + 1).filter(later__gt=1),
+    ],
+    ids=["lookup", "count", "distinct", "exists", "calculation"],
+)
+def test_changed_rows_of_a_query_are_those_of_the_whole_that_have_their_keys(
+    queryset: models.QuerySet[Any], works: list[Work]
+) -> None:
+    works[0].topics.add(Topic.objects.create(word="sea"))
+    one = spec(queryset)
+    keys = {document_id(works[0].pk), document_id(10**6)}
+    restricted = run(one, keys={one: keys}).rows[one]
+
+    assert one.row_by_row
+    assert restricted == {key: found for key, found in run(one).rows[one].items() if key in keys}
+
+
+@pytest.mark.parametrize(
+    "queryset",
+    [
+        Work.objects.order_by("year")[:3],
+        Work.objects.filter(title="a").union(Work.objects.filter(title="b")),
+        Work.objects.order_by("writer").distinct("writer"),
+        Work.objects.filter(year__gt=Subquery(Work.objects.order_by("year").values("year")[:1])),
+        Work.objects.filter(writer__works__year=1),
+        Work.objects.annotate(rank=Window(Rank(), order_by="year")).filter(rank__lt=3),
+    ],
+    ids=["slice", "union", "distinct on", "subquery", "joined with itself", "window function"],
+)
+def test_query_whose_rows_depend_on_one_another_is_asked_as_a_whole(queryset: models.QuerySet[Any]) -> None:
+    assert not spec(queryset).row_by_row
