@@ -15,7 +15,9 @@ export function arrange(list, keys, make) {
   return [...list.children];
 }
 
-// What went wrong, or nothing: then what was told before is gone.
+// What went wrong, or nothing: then what was told before is gone. What is wrong with a value is in the details, by name.
 export function tell(error) {
-  find("#mistake").textContent = error ? error.reason || error.message : "";
+  const { reason, message, details } = error || {};
+  const messages = details instanceof Object ? Object.values(details).flat() : [reason || message || ""];
+  find("#mistake").textContent = messages.join(" ");
 }
