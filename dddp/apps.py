@@ -40,11 +40,15 @@ class DDDPConfig(AppConfig):
         checks.register_checks()
 
 
-def install_capture(using: str, **options: Any) -> None:
-    """Bring the database's capture into line with the declarations; runs at the end of each ``migrate``."""
+def install_capture(using: str, plan: Any = (), **options: Any) -> None:
+    """Bring the database's capture into line with the declarations; runs at the end of each ``migrate``.
+
+    Args:
+        plan: the migrations that have run. What they changed without a statement that is captured, servers read again.
+    """
     from dddp import conf
     from dddp.api.registry import API
-    from dddp.feed.capture import TableBusy, install
+    from dddp.feed.capture import TableBusy, announce, install
 
     if not router.allow_migrate(using, "dddp"):
         return
@@ -53,3 +57,5 @@ def install_capture(using: str, **options: Any) -> None:
         install(connections[using], tables, triggers=conf.load().capture == "triggers")
     except TableBusy as error:
         raise CommandError(f"The migrations have run, but {error}.") from error
+    if plan:
+        announce(connections[using])

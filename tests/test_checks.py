@@ -10,6 +10,7 @@ from django.test.utils import override_settings
 
 from dddp import checks
 from dddp.api.registry import API
+from dddp.apps import install_capture
 from dddp.feed.capture import TableBusy
 from tests.api.test_registry import Papers
 
@@ -77,6 +78,17 @@ def test_busy_table_stops_migrate_with_one_sentence(db, papers, monkeypatch):
 
     with pytest.raises(CommandError, match=r"The migrations have run, but app_paper stayed locked\."):
         call_command("migrate", verbosity=0)
+
+
+def test_migrations_that_ran_are_announced(db, monkeypatch):
+    """Servers read again what a migration may have changed; a migrate with nothing to do disturbs nobody."""
+    announced = []
+    monkeypatch.setattr("dddp.feed.capture.announce", announced.append)
+
+    call_command("migrate", verbosity=0)
+    assert announced == []
+    install_capture(using="default", plan=["a migration"])
+    assert announced == [connections["default"]]
 
 
 def test_migrate_brings_capture_into_line(db, papers):

@@ -43,6 +43,7 @@ __all__ = [
     "Patience",
     "Status",
     "TableBusy",
+    "announce",
     "create",
     "drop",
     "install",
@@ -144,6 +145,15 @@ def install(
         _patiently(connection, "dddp_mark", plan.apply_to_mark, patience)
     for relation in plan.relations():
         _patiently(connection, relation, plan.apply_to_triggers, patience)
+
+
+def announce(connection: Connection) -> None:
+    """Say that all captured tables changed: every process that listens reads its queries again."""
+    if connection.vendor != VENDOR:
+        return
+    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+        if is_created(cursor):
+            cursor.execute("SELECT dddp_note_table(label) FROM dddp_table")
 
 
 def status(connection: Connection, tables: Sequence[CapturedTable], triggers: bool) -> Status:

@@ -44,6 +44,30 @@ class Label(models.Model):
         app_label = "app"
 
 
+class ShopAuthor(models.Model):
+    """A table of the database that tests/feed makes for itself."""
+
+    name = models.TextField(null=True)
+    secret = models.TextField(null=True)
+
+    class Meta:
+        app_label = "app"
+        managed = False
+        db_table = '"shop"."author"'
+
+
+class ShopBook(models.Model):
+    title = models.TextField(null=True)
+    author = models.ForeignKey(ShopAuthor, on_delete=models.CASCADE, null=True, related_name="books")
+    secret = models.TextField(null=True)
+    editor = models.ForeignKey(ShopAuthor, on_delete=models.SET_NULL, null=True, related_name="edited")
+
+    class Meta:
+        app_label = "app"
+        managed = False
+        db_table = '"shop"."book"'
+
+
 class Note(models.Model):
     """Cascades from a place; refers to anything."""
 

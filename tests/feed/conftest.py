@@ -23,8 +23,11 @@ DROP SCHEMA IF EXISTS shop CASCADE;
 CREATE SCHEMA shop;
 CREATE TABLE shop.author (id bigint PRIMARY KEY, name text, secret text);
 CREATE TABLE shop.book (
-    id bigint PRIMARY KEY, title text, author_id bigint REFERENCES shop.author ON DELETE CASCADE
-        DEFERRABLE INITIALLY DEFERRED, secret text);
+    id bigint PRIMARY KEY,
+    title text,
+    author_id bigint REFERENCES shop.author ON DELETE CASCADE ON UPDATE CASCADE DEFERRABLE INITIALLY DEFERRED,
+    secret text,
+    editor_id bigint REFERENCES shop.author ON DELETE SET NULL ON UPDATE CASCADE);
 """
 
 BOOK = captured("bookstore.book", "shop.book", "title", "author_id")
@@ -55,12 +58,18 @@ def feed_connection(dsn: str, django_db_blocker: Any) -> Iterator[Any]:
 
 
 @pytest.fixture
-def shop(feed_connection: Any, dsn: str) -> Any:
-    """Empty tables, captured by triggers."""
+def tables(feed_connection: Any, dsn: str) -> Any:
+    """Empty tables, new ones."""
     with _autocommit(dsn) as pgconn, pgconn.cursor() as cursor:
         cursor.execute(TABLES)
-    capture.install(feed_connection, [BOOK, AUTHOR], triggers=True)
     return feed_connection
+
+
+@pytest.fixture
+def shop(tables: Any) -> Any:
+    """Empty tables, captured by triggers."""
+    capture.install(tables, [BOOK, AUTHOR], triggers=True)
+    return tables
 
 
 @pytest.fixture

@@ -51,9 +51,8 @@ class RecordingFeed:
         deadline = time.monotonic() + PATIENCE
         while Mark(token) not in events:
             assert time.monotonic() < deadline, "the token did not come back"
-            select.select([self.pgconn], [], [], 0.1)
             self.pgconn.poll()
-            events += self._receive()
+            events += self._receive() or self._wait()
         return events[:-1]
 
     def transactions(self) -> list[Transaction]:
@@ -67,6 +66,10 @@ class RecordingFeed:
     def changes(self) -> list[Change]:
         """The changes of the only transaction since the last call, by table and key."""
         return sorted(self.transaction().changes, key=lambda change: (change.table, change.key))
+
+    def _wait(self) -> list[FeedEvent]:
+        select.select([self.pgconn], [], [], 0.1)
+        return []
 
     def _receive(self) -> list[FeedEvent]:
         arrived = self.pgconn.notifies[:]

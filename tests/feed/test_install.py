@@ -259,6 +259,12 @@ def test_changed_key_column_is_followed(shop, writer, feed):
     assert feed.changes()[0].row == {"number": "1", "title": "Emma"}
 
 
+def test_announcement_says_that_all_captured_tables_changed(shop, feed):
+    capture.announce(shop)
+
+    assert feed.transaction().tables == {book, author}
+
+
 def test_odd_names_are_quoted(shop, writer, connect, feed):
     odd = captured("odd.table", '"odd; schema"."odd "" table"', 'odd " column', key='odd; "key')
     run(
@@ -310,7 +316,7 @@ def test_status_of_a_database_without_dddp_says_migrate(shop):
 def test_other_databases_are_left_alone():
     sqlite = SimpleNamespace(vendor="sqlite")
 
-    for do in (capture.create, capture.drop):
+    for do in (capture.create, capture.drop, capture.announce):
         do(sqlite)
     capture.install(sqlite, BOTH, triggers=True)
     assert capture.status(sqlite, BOTH, triggers=True) == Status(supported=False)
