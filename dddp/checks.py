@@ -18,7 +18,7 @@ from dddp.api.explain import explain_static, is_static
 from dddp.api.publication import Publication
 from dddp.api.registry import API
 from dddp.feed import capture
-from dddp.views import unreadable_bundles
+from dddp.views.served import unreadable_bundles
 
 __all__ = [
     "capture_status",

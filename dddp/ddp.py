@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dddp.api import API, Publication
-from dddp.views import client_versions
+from dddp.views.served import client_versions
 
 __all__ = ["ClientVersions", "LoginServices"]
 

@@ -18,7 +18,8 @@ from django.views.decorators.cache import never_cache
 
 from dddp.checks import check_bundles
 from dddp.meteor.bundle import BundleError
-from dddp.views import MeteorView, client_versions
+from dddp.views import MeteorView
+from dddp.views.served import client_versions
 from tests.meteor.bundles import BODY, BundleWriter, add_source_map, sha1
 
 MODERN = "Mozilla/5.0 (X11; Linux x86_64; rv:121.0) Gecko/20100101 Firefox/121.0"
@@ -473,9 +474,10 @@ def test_a_view_at_two_urls_is_one(settings: Any, writer: BundleWriter) -> None:
 
 
 def test_with_several_bundles_no_client_is_told(settings: Any, writer: BundleWriter) -> None:
-    """It does not say which of them it came from, and must not reload for the other's sake."""
+    """It does not say which of them it came from, and must not reload for the other's sake; one is silent here."""
     settings.ROOT_URLCONF = tuple(
-        re_path(f"^{name}/(?P<path>.*)$", MeteorView.as_view(json_path=writer.star)) for name in ("a", "b")
+        re_path(f"^{name}/(?P<path>.*)$", MeteorView.as_view(json_path=writer.star, autoupdate=tells))
+        for name, tells in (("a", True), ("b", False))
     )
 
     assert client_versions() == {}

@@ -1,4 +1,4 @@
-"""Views: ``MeteorView`` serves what ``meteor build --directory`` made, so that a Meteor app needs no Meteor server.
+"""``MeteorView`` serves what ``meteor build --directory`` made, so that a Meteor app needs no Meteor server.
 
 HTTP and settings live here; what a bundle is lives in ``dddp.meteor``. Compression and byte ranges are a front
 server's, as for all static files of Django.
@@ -7,11 +7,10 @@ server's, as for all static files of Django.
 from __future__ import annotations
 
 import json
-import logging
 import mimetypes
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.http.response import HttpResponseBase
-from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils.cache import get_conditional_response, patch_vary_headers
 from django.utils.decorators import classonlymethod, method_decorator
 from django.utils.functional import SimpleLazyObject
@@ -28,15 +26,13 @@ from django.views.generic import View
 
 from dddp import conf
 from dddp.meteor.browsers import is_modern
-from dddp.meteor.bundle import Asset, BundleError, Program, read_bundle
+from dddp.meteor.bundle import Asset, Program, read_bundle
 from dddp.meteor.modules import FETCH_PATH, fetch_modules
 from dddp.meteor.page import Page, config_script
 from dddp.meteor.settings import SettingsSource, merge_settings, read_settings
 from dddp.meteor.site import Site
 
-__all__ = ["MeteorView", "client_versions", "served_views", "unreadable_bundles"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["MeteorView"]
 
 FOREVER = "public, max-age=31536000, immutable"
 """For what is at a URL of its own content's hash; a year, as Meteor says it."""
@@ -286,58 +282,6 @@ class MeteorView(View):
         """Names of the setting, this view and the environment variable, which has commas or spaces between them."""
         in_environment = re.split(r"[\s,]+", os.environ.get("METEOR_PUBLIC_ENVS", ""))
         return [*getattr(settings, "METEOR_PUBLIC_ENVS", ()), *self.meteor_public_envs, *in_environment]
-
-
-def served_views() -> dict[Any, str]:
-    """The functions of ``MeteorView`` that the project's URLs lead to, each with the beginning of its path."""
-    if not getattr(settings, "ROOT_URLCONF", None):
-        return {}
-    return dict(_served_below("/", get_resolver().url_patterns))
-
-
-def client_versions(app_id: str | None = None) -> dict[str, dict[str, Any]]:
-    """The documents of autoupdate by their ids (ddp-wire 8.1), for a client that may say which app it is.
-
-    Empty where nothing is served, and where several bundles are: a client does not tell which of them it came from,
-    and would reload for ever when it were told of another.
-    """
-    served = [(_instance(view), prefix) for view, prefix in served_views().items()]
-    telling = [(view, prefix) for view, prefix in served if view.autoupdate]
-    if len(telling) != 1:
-        return {}
-    view, prefix = telling[0]
-    try:
-        return view.client_versions(prefix.rstrip("/"), app_id)
-    except BundleError as error:
-        logger.warning("= no client is told of new versions: %s", error)
-        return {}
-
-
-def unreadable_bundles() -> Iterator[tuple[str, Exception]]:
-    """The paths of apps that cannot be served, each with the reason."""
-    for view, prefix in served_views().items():
-        try:
-            _instance(view).read_site()
-        except (BundleError, ImproperlyConfigured) as error:
-            yield prefix, error
-
-
-def _instance(view: Any) -> MeteorView:
-    made: MeteorView = view.view_class(**view.view_initkwargs)
-    return made
-
-
-def _served_below(prefix: str, patterns: Iterable[Any]) -> Iterator[tuple[Any, str]]:
-    for entry in patterns:
-        path = prefix + str(entry.pattern).lstrip("^")
-        if isinstance(entry, URLResolver):
-            yield from _served_below(path, entry.url_patterns)
-        elif isinstance(entry, URLPattern) and _is_ours(entry.callback):
-            yield entry.callback, re.split(r"[(<]", path)[0]
-
-
-def _is_ours(view: Any) -> bool:
-    return issubclass(getattr(view, "view_class", object), MeteorView)
 
 
 def _settings_from(source: SettingsSource, name: str) -> Mapping[str, Any]:

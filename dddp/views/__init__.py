@@ -1,0 +1,5 @@
+"""Views that a project's URLs lead to."""
+
+from dddp.views.meteor import MeteorView
+
+__all__ = ["MeteorView"]  # its canonical name
