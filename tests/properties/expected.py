@@ -165,6 +165,23 @@ def _cheapest(state: State, user: str | None, count: int) -> Documents:
     return _documents("library.book", state, ordered[:count])
 
 
+def _page(state: State, user: str | None, start: int, stop: int) -> Documents:
+    ordered = sorted(state.book.values(), key=lambda row: (-row["value"], row["id"]))
+    return _documents("library.book", state, ordered[start:stop])
+
+
+def _first_titles(state: State, user: str | None, count: int) -> Documents:
+    ordered = sorted(state.book.values(), key=lambda row: (row["title"], row["id"]))
+    return _documents("library.book", state, ordered[:count])
+
+
+def _cheapest_good(state: State, user: str | None, count: int, title: str) -> Documents:
+    good = [row for row in state.book.values() if state.author_of(row)["good"]]
+    ordered = sorted(good, key=lambda row: (row["value"], row["id"]))
+    cheapest = _documents("library.book", state, ordered[:count])
+    return cheapest | _books(state, lambda row: row["title"].lower() == title.lower())
+
+
 def _own_first(state: State, user: str | None, count: int) -> Documents:
     own = [row for row in state.book.values() if state.owns(user, row)]
     return _documents("own", state, sorted(own, key=lambda row: (-row["value"], row["id"]))[:count])
@@ -186,6 +203,9 @@ PUBLICATIONS: dict[str, Callable[..., Documents]] = {
     "ByGoodAuthor": lambda state, user: _books(state, lambda row: state.author_of(row)["good"]),
     "ByValue": lambda state, user, low, high: _books(state, lambda row: low <= row["value"] <= high),
     "Cheapest": _cheapest,
+    "Page": _page,
+    "FirstTitles": _first_titles,
+    "CheapestGood": _cheapest_good,
     "Titles": lambda state, user: _books(state, lambda row: True, ("title", "n")),
     "Values": lambda state, user, least: _books(
         state, lambda row: row["value"] >= least, ("value", "n", "txn")

@@ -1,6 +1,6 @@
 """The oracle test of promises 1 to 7: random scripts on the real server, each client against a fresh run.
 
-``DDDP_ORACLE_EXAMPLES``  examples per way of capturing (200)
+``DDDP_ORACLE_EXAMPLES``  examples per way of capturing (300)
 ``DDDP_ORACLE_SEED``      the seed of the first example; printed with a failure
 """
 
@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, note, seed, settings
 from tests.properties.scripts import Step, play, scripts
 from tests.properties.stage import Stage
 
-EXAMPLES = int(os.environ.get("DDDP_ORACLE_EXAMPLES", "200"))
+EXAMPLES = int(os.environ.get("DDDP_ORACLE_EXAMPLES", "300"))
 SEED = int(os.environ.get("DDDP_ORACLE_SEED", random.randrange(2**32)))
 
 oracle_settings = settings(

@@ -87,6 +87,28 @@ class Cheapest(Publication):
         return Book.order_by("value", "pk")[:count], BOOKS
 
 
+class Page(Publication):
+    def get_queries(self, start: int, stop: int) -> Any:
+        return Book.order_by("-value", "pk")[start:stop], BOOKS
+
+
+class FirstTitles(Publication):
+    """In an order that only PostgreSQL tells."""
+
+    def get_queries(self, count: int) -> Any:
+        return Book.order_by("title", "pk")[:count], BOOKS
+
+
+class CheapestGood(Publication):
+    """A slice of rows that a live set lets in; beside it a query that is run again."""
+
+    def get_queries(self, count: int, title: str) -> Any:
+        return [
+            (Book.filter(author__good=True).order_by("value", "pk")[:count], BOOKS),
+            (Book.filter(title__iexact=title), BOOKS),
+        ]
+
+
 class Titles(Publication):
     queries = [(Book.only("title", "n"), BOOKS)]
 
@@ -217,4 +239,5 @@ API.register(
     [AllTeams, All, ByEmail, ByGoodAuthor, ByValue, Cheapest, Titles, Values, Own, OwnFirst, OwnedBooks]
 )
 API.register([Tagged, OnShelf, WithoutTag, WithTags, ValueOrTitle, Prolific, Gated, GatedShelf, ByHand])
+API.register([Page, FirstTitles, CheapestGood])
 API.register([login, write, write_loosely, running])
