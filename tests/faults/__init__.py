@@ -1,0 +1,1 @@
+"""Faults made on purpose: links that freeze and break, processes that die."""
