@@ -223,6 +223,8 @@ class Server:
         self.closed = True
         for listener in self._listeners:
             listener.close()
+        for service in self._services:
+            service.close()
         gevent.killall(list(self.waiting), block=False)
 
     def stop(self, timeout: float = 10.0, code: int = 1001) -> None:
@@ -234,7 +236,7 @@ class Server:
         """
         self.close()
         for service in self._services:
-            service.close(code, "the server stops")
+            service.stop(code, "the server stops")
         for channel in list(self.channels):
             channel.close(code, "the server stops")
         with suppress(gevent.Timeout), gevent.Timeout(timeout):

@@ -102,9 +102,13 @@ class Service:
     def _place(self, path: str) -> Place | None:
         return place(path[len(self._mount) :]) if self.serves(path) else None
 
-    def close(self, code: int, reason: str) -> None:
-        """Open no further session and close all with frames, those of WebSockets included."""
-        self.sessions.close(code, reason)
+    def close(self) -> None:
+        """Open no further session; those that are there stay."""
+        self.sessions.closed = True
+
+    def stop(self, code: int, reason: str) -> None:
+        """Close every session with a frame, those of WebSockets included."""
+        self.sessions.stop(code, reason)
         for channel in list(self._framed.channels):
             channel.close(code, reason)
 

@@ -80,7 +80,7 @@ class Sessions:
         if self._sessions.pop(session.id, None) is not None:
             self._gone(session)
 
-    def close(self, code: int, reason: str) -> None:
+    def stop(self, code: int, reason: str) -> None:
         """Open no further session, and close all; each is there until its client has been told, or is gone."""
         self.closed = True
         for session in list(self._sessions.values()):

@@ -12,7 +12,8 @@ from typing import Any
 
 from dddp.transport import Channel, Request, Server, serve
 from dddp.transport.sockjs import Options
-from tests.transport.peers import RecordingApplication, RecordingReceiver, hello, silence
+from dddp.transport.sockjs.session import Session
+from tests.transport.peers import RecordingApplication, RecordingReceiver, hello, silence, until
 
 RESPONSE_LIMIT = 4096
 
@@ -43,8 +44,17 @@ class Services:
         self.server.mount("/cookie_needed_echo", self.echo, Options(**{**echo_options, "cookie": True}))
         self.server.mount("/close", self.close, Options(**echo_options))
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.server, name)
+    def session(self, path: str) -> Session | None:
+        """The session that a path names."""
+        sessions = (channel for channel in self.server.channels if isinstance(channel, Session))
+        return next((session for session in sessions if path.endswith(f"/{session.id}")), None)
+
+    def until_asked(self, path: str) -> Session:
+        """Wait until a response waits for frames of a session, and return it."""
+        until(lambda: (session := self.session(path)) is not None and session._carrier is not None)
+        session = self.session(path)
+        assert session is not None
+        return session
 
 
 @contextmanager

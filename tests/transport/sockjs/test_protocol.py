@@ -234,7 +234,7 @@ def test_a_second_response_is_refused(echo: Browser) -> None:
     session = echo.session()
     echo.post(session + "/xhr")
     with echo.waiting("POST", session + "/xhr"):
-        until(lambda: echo.services.server.requests)
+        echo.services.until_asked(session)
 
         assert echo.post(session + "/xhr").body == b'c[2010,"Another connection still open"]\n'
 
@@ -680,7 +680,7 @@ def test_a_poll_cut_off_ends_the_session(echo: Browser) -> None:
     echo.post(session + "/xhr")
     receiver = echo.services.echo.receivers[-1]
     with echo.waiting("POST", session + "/xhr"):
-        until(lambda: echo.services.server.requests)
+        echo.services.until_asked(session)
         assert echo.post(session + "/xhr").body == b'c[2010,"Another connection still open"]\n'
     until(lambda: receiver.ends)
 
