@@ -51,9 +51,9 @@ class QuerySpec:
     row_by_row: bool = False
     #: Which of the rows that the predicate accepts it has; None: all of them.
     window: Window | None = None
-    #: The live sets that the predicate uses, and those that these use -> the queryset of each one's rows.
+    #: The live sets that the predicate uses, and those that these use -> what the reader runs for each.
     sets: Mapping[SetSpec, Any] = field(default_factory=dict, repr=False)
-    source: Any = field(default=None, repr=False)  #: what the reader runs (a queryset); opaque here
+    source: Any = field(default=None, repr=False)  #: what the reader runs; opaque here
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, QuerySpec) and self.identity == other.identity

@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet, FullResultSet
@@ -106,18 +107,19 @@ def compile_predicate(
     return everything if expression == ALWAYS else nothing if expression == NEVER else Predicate(expression)
 
 
-def sets_of(predicate: Predicate, database: str) -> dict[SetSpec, models.QuerySet[Any]]:
-    """The live sets that a predicate uses, and those that these use, each with the queryset of its rows.
+def sets_of(predicate: Predicate, database: str) -> dict[SetSpec, Callable[[], models.QuerySet[Any]]]:
+    """The live sets that a predicate uses, and those that these use, each with what gives the queryset of its rows.
 
     Raises:
         CannotWrite: one cannot be read back.
     """
-    found: dict[SetSpec, models.QuerySet[Any]] = {}
+    found: dict[SetSpec, Callable[[], models.QuerySet[Any]]] = {}
     waiting = [predicate.expression]
     while waiting:
         for use in uses_of(waiting.pop()):
             if use.values not in found:
-                found[use.values] = rows_of(use.values, database)
+                rows_of(use.values, database)  # now, to be told what cannot be written
+                found[use.values] = partial(rows_of, use.values, database)
                 waiting.append(use.values.where)
     return found
 

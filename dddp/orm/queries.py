@@ -22,6 +22,7 @@ from dddp.livequery.window import Window
 from dddp.orm.columns import Refused
 from dddp.orm.compiler import NotCompilable, compile_predicate, nothing, sets_of
 from dddp.orm.documents import ModelShape
+from dddp.orm.kept import Kept
 from dddp.orm.sets import CannotWrite
 from dddp.orm.tables import (
     compiled_sql,
@@ -71,7 +72,7 @@ def specify(
         reads=reads,
         fields=fields,
         row_by_row=_is_row_by_row(sql, query, shape),
-        source=source,
+        source=Kept(source, packed=not shape.serialize),
     )
     try:
         predicate, sets, window = _compiled(sql, query, shape, alias, columns or {})

@@ -30,7 +30,10 @@ Documents: TypeAlias = dict[Key, Fields]
 """The documents of one query, in no order."""
 
 NO_KEYS: Mapping[QuerySpec, Collection[Key]] = {}
-NO_SETS: Mapping[SetSpec, models.QuerySet[Any]] = {}
+Source: TypeAlias = Callable[[], models.QuerySet[Any]]
+"""Gives a queryset to run."""
+
+NO_SETS: Mapping[SetSpec, Source] = {}
 
 #: Rows between two chances for other greenlets to run: some milliseconds of encoding.
 ROWS_PER_SLICE = 500
@@ -80,7 +83,7 @@ def read(
     on_snapshot: Callable[[Snapshot], None] | None = None,
     *,
     keys: Mapping[QuerySpec, Collection[Key]] = NO_KEYS,
-    sets: Mapping[SetSpec, models.QuerySet[Any]] = NO_SETS,
+    sets: Mapping[SetSpec, Source] = NO_SETS,
     move_ins: Sequence[MoveIn] = (),
 ) -> ReadResult:
     """Run queries in one snapshot, and leave a token in the feed behind it.
@@ -91,7 +94,7 @@ def read(
         time_limit_ms: for each query; 0 is none.
         on_snapshot: told the snapshot before the first query runs. Must neither block nor raise.
         keys: of these queries only the rows that have one of these keys are read.
-        sets: live sets to be read too, each with the queryset of its rows.
+        sets: live sets to be read too, each with what gives the queryset of its rows.
         move_ins: rows to be read by the values of a column.
 
     Raises:
@@ -141,7 +144,8 @@ def _documents(
         if spec.sets:
             links[spec], documents = _linked_documents(spec, shape)
             return documents
-        source = spec.source if keys is None else spec.source.filter(pk__in=keys)
+        source = spec.source()
+        source = source if keys is None else source.filter(pk__in=keys)
         for queryset in _querysets(source, shape):
             documents.update(_documents_of(queryset, shape))
     except Exception as error:  # whatever an own serialize() raises too
@@ -155,7 +159,7 @@ def _linked_documents(spec: QuerySpec, shape: ModelShape) -> tuple[dict[Key, Row
     columns = spec.predicate.columns
     links: dict[Key, Row] = {}
     documents: Documents = {}
-    source = spec.source.all()
+    source = spec.source()
     shape.load(source.query, also=columns)
     for row in _paced(_rows(source)):
         key = shape.key(row)
@@ -168,7 +172,7 @@ def _ranked_documents(spec: QuerySpec, shape: ModelShape, window: Window) -> tup
     """The documents of a window; with what orders them, and the rows before them."""
     ranked: dict[Key, Row] = {}
     documents: Documents = {}
-    source = spec.source.all()
+    source = spec.source()
     source.query.low_mark = 0
     shape.load(source.query, also=window.columns)
     for rank, row in enumerate(_paced(_rows(source))):
@@ -179,11 +183,11 @@ def _ranked_documents(spec: QuerySpec, shape: ModelShape, window: Window) -> tup
     return ranked, documents
 
 
-def _members(values: SetSpec, source: models.QuerySet[Any]) -> dict[Key, Any]:
+def _members(values: SetSpec, source: Source) -> dict[Key, Any]:
     """The rows of a live set: key -> value, as the set's column compares it."""
     read = values.column.reader()
     name = values.column.name
-    return {document_id(pk): read({name: value}) for pk, value in _paced(source.values_list("pk", name))}
+    return {document_id(pk): read({name: value}) for pk, value in _paced(source().values_list("pk", name))}
 
 
 def _entered(question: MoveIn, database: str) -> dict[Key, tuple[Row, Fields]]:

@@ -124,9 +124,9 @@ def accepted(spec: Any) -> set[str]:
     found = read("default", [spec], "token", "channel", 0, sets=spec.sets)
     for values, members in found.related.sets.items():
         sets.load(values, members)
-    assert set(found.rows[spec]) == {document_id(pk) for pk in spec.source.values_list("pk", flat=True)}
+    assert set(found.rows[spec]) == {document_id(pk) for pk in spec.source().values_list("pk", flat=True)}
     assert set(found.related.links.get(spec, found.rows[spec])) == set(found.rows[spec])
-    return {key for key, row in rows(spec.source).items() if spec.predicate(row, sets.members)}
+    return {key for key, row in rows(spec.source()).items() if spec.predicate(row, sets.members)}
 
 
 @pytest.mark.parametrize("seed", range(ROUNDS))

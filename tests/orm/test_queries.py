@@ -203,14 +203,14 @@ def test_predicate_of_shapes_that_take_a_read() -> None:
 
 def test_database() -> None:
     assert spec(Work.objects.all()).identity[0] == "default"
-    assert spec(Work.objects.using("default"), database="default").source.db == "default"
+    assert spec(Work.objects.using("default"), database="default").source().db == "default"
 
 
 def test_read_replica_is_not_used(settings: Any) -> None:
     """A replica does not notify, so reads go where the model is written."""
     settings.DATABASE_ROUTERS = [ReplicaRouter()]
 
-    assert spec(Work.objects.all()).source.db == "default"
+    assert spec(Work.objects.all()).source().db == "default"
 
 
 def test_read_replica_is_not_used_by_a_restriction(settings: Any) -> None:

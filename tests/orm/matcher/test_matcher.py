@@ -120,12 +120,12 @@ def test_matcher_beside_a_join() -> None:
             continue
         spec, expected = found
         sets = {
-            values: set(map(values.column.reader(), source.values(values.column.name)))
+            values: set(map(values.column.reader(), source().values(values.column.name)))
             for values, source in spec.sets.items()
         }
         rows = loaded_rows(spec.predicate.columns)
         assert {key for key, row in rows.items() if spec.predicate(row, sets)} == expected, (
-            f"{SEED=} {spec.source.query}"
+            f"{SEED=} {spec.source().query}"
         )
         pairs += len(rows)
 
@@ -182,7 +182,7 @@ def explain(spec: QuerySpec, rows: dict[int, Row], expected: set[int], sets: Any
     values = {name: rows[wrong][name] for name in names}
     return (
         f"MATCHER_SEED={SEED} MATCHER_PAIRS={PAIRS}: PostgreSQL says {wrong in expected} of row {wrong}, {values}, for "
-        f"{spec.source.query} as {spec.predicate!r}"
+        f"{spec.source().query} as {spec.predicate!r}"
     )
 
 
