@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+import dddp.api
+
 PACKAGE = Path(__file__).resolve().parent.parent / "dddp"
 
 ORDER = ("server", "runtime", "api", "orm", "feed", "mergebox", "livequery", "protocol", "changes", "errors")
@@ -28,12 +30,18 @@ ALLOWED = (
         "meteor": {"meteor", "errors"},
         "views": {"views", "meteor", "conf", "errors"},
         "ddp": {"ddp", "views", "api"},  # declarations, as any app's
+        "accounts": {"accounts", "api"},
         "checks": {"checks", "conf", "views", "meteor", *ORDER[ORDER.index("api") :]},
     }
 )
 """Layer -> the layers of dddp it may import. More is said in BESIDE."""
 
-BESIDE = {"server": {"conf", "transport"}, "runtime": {"conf", "transport", "checks"}, "api": {"conf"}}
+BESIDE = {
+    "server": {"conf", "transport"},
+    "runtime": {"conf", "transport", "checks"},
+    "api": {"conf"},
+    "accounts": {"conf"},
+}
 """What stands beside the arrow: settings are read at the top; the runtime drives the transport, and says at its start
 what ``manage.py check`` says."""
 
@@ -55,6 +63,7 @@ LIBRARIES: dict[str, set[str]] = {
     "meteor": set(),
     "views": {"django"},
     "ddp": {"django"},
+    "accounts": {"django", "gevent"},  # gevent for its threads alone, where it is there already
     "runtime": {"django", "gevent", "psycopg2"},
 }
 """Layer -> the libraries it may import besides the standard one."""
@@ -113,6 +122,14 @@ def test_imports_point_down(path: Path) -> None:
 @pytest.mark.parametrize("path", modules_of(LIBRARIES))
 def test_libraries_are_those_of_the_layer(path: Path) -> None:
     assert imported_libraries(path) - LIBRARIES[layer_of(path)] == set()
+
+
+@pytest.mark.parametrize("path", modules_of(["accounts"]))
+def test_accounts_use_nothing_that_a_project_could_not(path: Path) -> None:
+    """Of the api, what ``dddp.api`` itself offers."""
+    used = {name for name in imports(path) if name.startswith("dddp.api")}
+
+    assert used - {f"dddp.api.{name}" for name in dddp.api.__all__} == set()
 
 
 def test_every_module_belongs_to_a_layer() -> None:
