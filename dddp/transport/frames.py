@@ -20,8 +20,8 @@ EMPTY_BLOCK: Final = b"\x00\x00\xff\xff"
 """What ends a compressed message and is not sent (RFC 7692 section 7.2.1)."""
 
 WINDOW_BITS: Final = 12
-"""The base-2 logarithm of the window: with 4 KB a compressor takes 32 KB for a moment instead of 256, which take three to
-eight times as long to set up, and what it makes of JSON is as small (to within 1 % from 200 bytes to 64 KB)."""
+"""The base-2 logarithm of the window: with 4 KB a compressor takes 32 KB for a moment instead of 256, which take three
+to eight times as long to set up, and what it makes of JSON is as small (to within 1 % from 200 bytes to 64 KB)."""
 
 MEMORY_LEVEL: Final = 5
 """zlib's measure of its hash table; goes with the window."""
@@ -32,6 +32,8 @@ LEVEL: Final = 1
 
 def text_frames(messages: tuple[bytes, ...]) -> bytes:
     """Encode messages as unmasked, unfragmented text frames, joined."""
+    if len(messages) == 1:
+        return header(len(messages[0])) + messages[0]
     parts: list[bytes] = []
     for message in messages:
         parts += (header(len(message)), message)
