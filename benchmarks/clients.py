@@ -177,9 +177,9 @@ def subscribers(address: Address, asked: Callable[[int], Iterable[Iterable[Any]]
     return Clients(address, hello, lambda message: message.startswith(end))
 
 
-def subscribe(client: Client, name: str, *params: Any) -> None:
+def subscribe(client: Client, name: str, *params: Any, id: str = "s") -> None:
     """Have a connected client subscribe."""
-    client.opened.sendall(_frame({"msg": "sub", "id": "s", "name": name, "params": params}))
+    client.opened.sendall(_frame({"msg": "sub", "id": id, "name": name, "params": params}))
 
 
 def call(client: Client, name: str, *params: Any) -> None:

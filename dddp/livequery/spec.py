@@ -40,7 +40,7 @@ class Shape(Protocol):
 class QuerySpec:
     """One query to keep live. Two specs are equal when they would always give the same documents."""
 
-    identity: tuple[Any, ...]  #: (database, collection, SQL, parameters, fields): hashable
+    identity: tuple[Any, ...]  #: (database, collection, what stands for SQL and parameters, fields): hashable
     shape: Shape
     reads: frozenset[Table]  #: every table whose changes may change the result, ``shape.table`` included
     fields: frozenset[str] | None = None  #: the published fields; None publishes all

@@ -5,6 +5,7 @@ Nothing here runs a query; a connection is used to write out SQL as it would be 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, cast
@@ -213,12 +214,12 @@ def _left(names: Iterable[str], deferred: bool, shape: ModelShape) -> Iterable[s
 
 
 def _as_sent(sql: str, params: tuple[Any, ...], database: str) -> bytes:
-    """The SQL with its parameters written in: comparable, whatever types the parameters have."""
-    if not params:
-        return sql.encode()
-    with connections[database].cursor() as cursor:
-        sent: bytes = cursor.mogrify(sql, params)
-    return sent
+    """What stands for the SQL with its parameters written in: comparable, whatever types the parameters have."""
+    sent = sql.encode()
+    if params:
+        with connections[database].cursor() as cursor:
+            sent = cursor.mogrify(sql, params)
+    return hashlib.sha256(sent).digest()
 
 
 def _is_row_by_row(sql: str, query: Query, shape: ModelShape) -> bool:

@@ -21,6 +21,7 @@ QUERYSETS = [
     Work.objects.filter(topics__in=Topic.objects.filter(word="a")),
     Work.objects.filter(year=1).union(Work.objects.filter(year=2)),
     Work.objects.only("title", "writer").select_related("writer"),
+    Review.objects.filter(stars=2),
     Everything.objects.filter(integers__contains=[1], json__a="x", binary=b"\0"),
 ]
 
