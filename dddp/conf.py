@@ -244,6 +244,12 @@ class Settings:
         unit="seconds",
         reason="The longest one live query may read; a repeated re-run can hold the feed for as long.",
     )
+    statement_time_limit: float = key(
+        30.0,
+        seconds,
+        unit="seconds",
+        reason="The longest one statement of a method or publication may take; a project's own limit is kept.",
+    )
     outbox_limit: int = key(
         16 * MiB,
         whole(64 * 1024),

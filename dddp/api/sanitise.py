@@ -6,7 +6,9 @@ from django.core.exceptions import NON_FIELD_ERRORS, ObjectDoesNotExist, Permiss
 from django.db import DataError
 from django.http import Http404
 
-from dddp.errors import MeteorError
+from dddp.errors import FeedUnavailable, MeteorError
+from dddp.orm.failures import is_away, is_overtime
+from dddp.orm.reads import ReadFailed
 
 __all__ = ["is_internal", "sanitise"]
 
@@ -42,6 +44,11 @@ def sanitise(exception: BaseException) -> MeteorError:
         return MeteorError(404, str(exception) or "Not found")
     if is_unstorable(exception):
         return MeteorError(400, "A text with NUL characters or halves of surrogate pairs cannot be stored")
+    failure = exception.cause if isinstance(exception, ReadFailed) else exception
+    if is_away(failure) or isinstance(failure, FeedUnavailable):
+        return MeteorError(503, "The database cannot be reached; try again later")
+    if is_overtime(failure):
+        return MeteorError(503, "The database took too long; try again later, or ask for less")
     return MeteorError(500, "Internal server error")
 
 

@@ -13,8 +13,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import gevent
-import psycopg2
-from django.db import DatabaseError, InterfaceError, OperationalError, connections
+from django.db import DatabaseError, connections
 
 from dddp.api.registry import Registry
 from dddp.changes import Change, FeedEvent, Gap, Kind, Snapshot, Table, Transaction
@@ -26,6 +25,7 @@ from dddp.livequery.router import Closed, Deliver, Effect, Failed, Fence, Fired,
 from dddp.livequery.spec import QuerySpec
 from dddp.livequery.step import Step
 from dddp.mergebox import MergeBox
+from dddp.orm.failures import is_away
 from dddp.orm.reads import ReadFailed, read
 from dddp.orm.rows import RowType, ValueUndecodable
 from dddp.orm.tables import model_of
@@ -244,7 +244,7 @@ class LiveDatabase:
         self._perform(self.router.snapshot_taken(due, snapshot))
 
     def _read_failed(self, due: Read, error: ReadFailed) -> None:
-        if error.spec is None or _blames_database(error.cause):
+        if error.spec is None or is_away(error.cause):
             logger.warning("! %s; it is read again", error)
             gevent.sleep(random.uniform(*RETRY))
             self._perform(self.router.read_failed(due, None, error))
@@ -315,15 +315,3 @@ def _deliver_merged(step: Step, boxes: Mapping[MergeBox[Batch], list[LiveQuery]]
         if batch.messages:
             box.send(batch)
 
-
-SERVER_FAILURES = ("08", "57P", "53300")
-"""SQLSTATEs of a connection or a server that is gone, going or full: trying again may help."""
-
-
-def _blames_database(error: BaseException) -> bool:
-    """Whether a failure is the connection's or the server's, not the query's own."""
-    if not isinstance(error, OperationalError | InterfaceError):
-        return False
-    cause = error.__cause__
-    code = cause.pgcode if isinstance(cause, psycopg2.Error) else None
-    return code is None or code.startswith(SERVER_FAILURES)

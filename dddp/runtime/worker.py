@@ -21,6 +21,7 @@ from dddp.runtime.connection import Connection, forwarded_address
 from dddp.runtime.fence import count_statements
 from dddp.runtime.live import LiveDatabase
 from dddp.runtime.origins import accepting
+from dddp.runtime.overtime import limit_statements
 from dddp.runtime.pool import Pool
 from dddp.transport.contract import Request
 from dddp.transport.server import Address, Server, listen
@@ -52,12 +53,15 @@ class Worker:
             raise FeedUnavailable(
                 "no PostgreSQL in settings.DATABASES: live queries need its LISTEN and NOTIFY"
             )
-        self._handlers = Pool(
-            "handler", settings.handler_pool_size, lambda: count_statements(self._databases)
-        )
+        self._handlers = Pool("handler", settings.handler_pool_size, self._prepare_handlers)
         self.application = Application(settings, API, self._databases, self._handlers)
         self._server: Server | None = None
         self._heart: gevent.Greenlet[[], None] | None = None
+
+    def _prepare_handlers(self) -> None:
+        """Set up one of the greenlets that methods and publications run in."""
+        count_statements(self._databases)
+        limit_statements(self.settings.statement_time_limit)
 
     def _live_database(self, alias: str) -> LiveDatabase:
         readers = Pool(f"{alias} read", self.settings.read_pool_size)
