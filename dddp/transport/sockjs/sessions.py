@@ -6,7 +6,7 @@ A request belongs to whoever holds its session: `Sessions.find` and `Sessions.op
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from dddp.transport.sockjs.countdown import Countdown
 from dddp.transport.sockjs.session import Session
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from dddp.transport.websocket import Limits
 
 __all__ = ["Beating", "Sessions"]
+
+
+FAREWELL: Final = 1.0
+"""Seconds that a client between two requests has to ask once more when the server stops; to poll takes far less."""
 
 
 class Beating(Protocol):
@@ -56,6 +60,7 @@ class Sessions:
         self.heartbeats: Countdown[Beating] = Countdown(heartbeat, self._beat)
         self.absent: Countdown[Session] = Countdown(delay, Session.abort)
         self.closed = False
+        self._delay = delay
         self._opened = opened
         self._gone = gone
         self._sessions: dict[str, Session] = {}
@@ -83,11 +88,16 @@ class Sessions:
     def stop(self, code: int, reason: str) -> None:
         """Open no further session, and close all; each is there until its client has been told, or is gone."""
         self.closed = True
+        absent, self.absent = self.absent, Countdown(min(FAREWELL, self._delay), Session.abort)
         for session in list(self._sessions.values()):
+            away = session in absent
+            absent.stop(session)
             if session.ended:
                 self.forget(session)
-            else:
-                session.close(code, reason)
+                continue
+            session.close(code, reason)
+            if away:
+                self.absent.start(session)
 
     def _beat(self, beating: Beating) -> None:
         self.heartbeats.start(beating)

@@ -559,6 +559,16 @@ def test_a_closed_server_still_serves_its_sessions() -> None:
         running.server.stop(timeout=0.2)
 
 
+def test_stopping_waits_a_second_for_clients_that_poll() -> None:
+    running = Services(options={"disconnect_delay": 60})
+    browser = Browser(running, "/silent")
+    opened(browser)
+    with gevent.Timeout(2):
+        running.server.stop(timeout=10)
+
+    assert not running.server.channels
+
+
 def test_stopping_does_not_wait_for_ever_for_clients_that_poll() -> None:
     running = Services(options={"disconnect_delay": 60})
     browser = Browser(running, "/silent")
