@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -29,12 +27,7 @@ SETTINGS = """
 from bookstore_project.settings import *
 
 ROOT_URLCONF = "app_urls"
-"""
-
-HAS_ACCOUNTS = importlib.util.find_spec("dddp.accounts") is not None
-
-ACCOUNTS = """
-INSTALLED_APPS += ["dddp.accounts"]
+INSTALLED_APPS = [*dict.fromkeys([*INSTALLED_APPS, "dddp.accounts"])]
 PASSWORD_HASHERS = ["dddp.accounts.hashers.DigestPBKDF2PasswordHasher"]
 """
 
@@ -78,21 +71,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DDDPServer]:
     )
     folder = tmp_path_factory.mktemp("meteor")
     (folder / "app_urls.py").write_text(URLS.format(star=str(build(folder / "bundle"))))
-    (folder / "app_settings.py").write_text(SETTINGS + (ACCOUNTS if HAS_ACCOUNTS else ""))
+    (folder / "app_settings.py").write_text(SETTINGS)
     path = os.pathsep.join(map(str, (ROOT, ROOT / "bookstore_example", folder)))
     with fresh_database("meteor") as url:
         env = {"DATABASE_URL": url, "PYTHONPATH": path}
         for command in (["migrate", "--verbosity=0"], ["load_books"], ["shell", "-c", MAKE_USER]):
             run_django(*command, settings_module="app_settings", env=env)
         with DDDPServer("app_settings", env) as running:
-            if not has_sockjs(running):
-                pytest.skip("Meteor's client in a browser needs SockJS, which this server does not have yet")
             yield running
-
-
-def has_sockjs(server: DDDPServer) -> bool:
-    with urllib.request.urlopen(f"{server.http}/sockjs/info") as answer:
-        return answer.headers.get_content_type() == "application/json"
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +166,6 @@ def test_the_page_recovers_from_a_restart(window: Window, server: DDDPServer) ->
     expect(window.find(title).get_by_label("Price")).to_have_value("54.32")
 
 
-@pytest.mark.skipif(not HAS_ACCOUNTS, reason="there is no login yet")
 def test_a_user_logs_in_stays_logged_in_and_logs_out(window: Window) -> None:
     """By the digest of the password, then by the token that the browser keeps."""
     user = window.page.locator("#user")
@@ -195,7 +180,6 @@ def test_a_user_logs_in_stays_logged_in_and_logs_out(window: Window) -> None:
     expect(user).to_be_hidden()
 
 
-@pytest.mark.skipif(not HAS_ACCOUNTS, reason="there is no login yet")
 def test_a_wrong_password_is_told(window: Window) -> None:
     window.log_in("emma", "Hartfield")
 
