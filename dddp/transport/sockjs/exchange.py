@@ -164,8 +164,10 @@ class Exchange:
                 return self._text("429 Too Many Requests", "This address has too many sessions")
             session = self._service.sessions.open(self._place.session, self._request)
         own = [("Content-Type", framing.content_type), ("X-Content-Type-Options", "nosniff")]
-        if framing.streams and self._environ["SERVER_PROTOCOL"] == "HTTP/1.0":
-            own.append(("Connection", "close"))  # which is the only way to tell the end
+        if framing.streams:
+            own.append(("X-Accel-Buffering", "no"))  # or nginx keeps frames until it has enough of them
+            if self._environ["SERVER_PROTOCOL"] == "HTTP/1.0":
+                own.append(("Connection", "close"))  # which is the only way to tell the end
 
         def start(further: Headers) -> None:
             self._start("200 OK", [*own, *further])

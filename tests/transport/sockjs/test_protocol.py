@@ -420,6 +420,7 @@ def test_a_stream_carries_frames(echo: Browser, method: str, kind: str, content_
         assert stream.headers["content-type"] == content_type
         assert_not_cached(stream)
         assert "content-length" not in stream.headers
+        assert stream.headers["x-accel-buffering"] == "no"
         prelude = stream.read()
         assert stream.read() == wrapped(kind, "o")
         for payload in ('["x"]', '["  \\u0000\\n\\r "]'):
