@@ -55,7 +55,10 @@ class Direction:
         return not self.ended and sum(len(data) for _, data in self.held) < HELD_LIMIT
 
     def read(self, delay: float) -> None:
-        data = self.source.recv(CHUNK)
+        try:
+            data = self.source.recv(CHUNK)
+        except BlockingIOError:  # a cut has closed a socket of the same number, and that one was ready
+            return
         self.ended = not data
         if data:
             self.held.append((time.monotonic() + delay, data))
