@@ -27,6 +27,7 @@ COUNTS = (100, 1_000, 10_000, 100_000)
 REPEATS = 300
 
 BOOK, AUTHOR = Table("shop.book"), Table("shop.author")
+READS = frozenset({BOOK, AUTHOR})
 
 
 class Books:
@@ -45,7 +46,7 @@ SHAPE = Books()
 def spec(number: int) -> QuerySpec:
     authors = SetSpec(AUTHOR, Compare(Column("email"), "=", f"{number}@example.org"), Column("id"))
     predicate = Predicate(InSet(Column("author_id"), authors))
-    return QuerySpec((number,), SHAPE, frozenset({BOOK, AUTHOR}), predicate=predicate, sets={authors: None})
+    return QuerySpec((number,), SHAPE, READS, predicate=predicate, sets={authors: None})
 
 
 def row(number: int, n: int = 0) -> Row:
@@ -122,11 +123,7 @@ def main() -> None:
     print(f"{'':16}" + "".join(f"{count:>12,}" for count in COUNTS) + f"{'ratio':>9}")
     times: dict[str, list[float]] = {"held book": [], "moved author": []}
     for count in COUNTS:
-        tracemalloc.start() if count == 10_000 else None
         world = World(count)
-        if count == 10_000:
-            size = tracemalloc.get_traced_memory()[0] / count
-            tracemalloc.stop()
         gc.collect()
         gc.freeze()
         times["held book"].append(median(changed_book(world, turn, count) for turn in range(REPEATS)))
@@ -135,7 +132,21 @@ def main() -> None:
         gc.unfreeze()
     for kind, spent in times.items():
         print(f"{kind:16}" + "".join(f"{each:9.1f} us" for each in spent) + f"{spent[-1] / spent[0]:8.2f}x")
-    print(f"memory of one such query with its set, its link and its document, at 10,000: {size:,.0f} bytes")
+    print(
+        f"memory of one such query with its set, its link and its document: {memory(COUNTS[-1]):,.0f} bytes"
+    )
+
+
+def memory(count: int) -> float:
+    """Bytes that each of so many queries holds."""
+    gc.collect()
+    tracemalloc.start()
+    world = World(count)
+    gc.collect()
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    del world
+    return held / count
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def excluded(n: int, count: int) -> Expression:
 
 
 def disjoint_ranges(n: int, count: int) -> Expression:
-    """``filter(price__gte=n, price__lt=n + 1)``: the one kind whose look-up grows, with the number's logarithm."""
+    """``filter(price__gte=n, price__lt=n + 1)``: found by bisection, whose steps are the number's logarithm."""
     return all_of([Compare(C, ">=", n), Compare(C, "<", n + 1)])
 
 
@@ -59,7 +59,12 @@ def range_of_author(n: int, count: int) -> Expression:
     return all_of([Compare(A, "=", n), Compare(C, ">=", n)])
 
 
-KINDS = (equal, two_columns, alternatives, excluded, disjoint_ranges, range_of_author)
+def overlapping_ranges(n: int, count: int) -> Expression:
+    """``filter(price__range=(n, n + 1.2))``: each overlaps the next, and every fiftieth some more; a treap has those."""
+    return all_of([Compare(C, ">=", n), Compare(C, "<=", n + 8 * (n % 50 == 0) + 1.2)])
+
+
+KINDS = (equal, two_columns, alternatives, excluded, disjoint_ranges, overlapping_ranges, range_of_author)
 
 
 def main() -> None:
@@ -68,7 +73,7 @@ def main() -> None:
         f"Python {platform.python_version()}; median of {REPEATS} runs of {LOOKUPS:,} rows, each in 1 to 5 queries"
     )
     print(
-        f"\n{'kind':16}" + "".join(f"{count:>12,}" for count in COUNTS) + f"{'ratio':>9}{'bytes/query':>13}"
+        f"\n{'kind':18}" + "".join(f"{count:>12,}" for count in COUNTS) + f"{'ratio':>9}{'bytes/query':>13}"
     )
     for kind in KINDS:
         indexes = {count: indexed(kind, count) for count in COUNTS}
@@ -77,8 +82,27 @@ def main() -> None:
             times[count] = microseconds(index, count)
         cells = "".join(f"{times[count]:9.2f} us" for count in COUNTS)
         del indexes
-        print(f"{kind.__name__:16}{cells}{times[COUNTS[-1]] / times[COUNTS[0]]:8.2f}x{memory(kind):13,.0f}")
+        print(f"{kind.__name__:18}{cells}{times[COUNTS[-1]] / times[COUNTS[0]]:8.2f}x{memory(kind):13,.0f}")
+    controls()
     churn()
+
+
+def controls() -> None:
+    """What the processor's caches alone make of the same rows: a dict's ``get``, of as many entries."""
+    for name, key in (("a dict, by int", lambda n: n), ("by tuple", lambda n: (n // 5, n % 5))):
+        times = []
+        for count in COUNTS:
+            table: dict[Any, Any] = {key(n): object() for n in range(count)}
+            keys = [key(row["id"]) for row in sample(count)]
+            times.append(median(timed_gets(table, keys) for _ in range(REPEATS)) / LOOKUPS * 1e6)
+        print(f"{name:18}" + "".join(f"{each:9.2f} us" for each in times) + f"{times[-1] / times[0]:8.2f}x")
+
+
+def timed_gets(table: dict[Any, Any], keys: list[Any]) -> float:
+    started = time.thread_time()
+    for key in keys:
+        table.get(key)
+    return time.thread_time() - started
 
 
 def indexed(kind: Callable[[int, int], Expression], count: int) -> Index[Any]:

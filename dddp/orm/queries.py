@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, cast
 
 from django.db import connections, models, router
@@ -63,7 +63,7 @@ def specify(
     source = queryset.using(alias)
     _load_documents(source.query, shape)
     sql, params, query = compiled_sql(source, alias)
-    reads = tables_in(sql) | shape.reads | {shape.table}
+    reads = _one(tables_in(sql) | shape.reads | {shape.table})
     _refuse_uncaptured(reads - captured, shape)
     fields = _published_fields(queryset.query, shape)
     spec = partial(
@@ -199,7 +199,7 @@ def _published_fields(query: Query, shape: ModelShape) -> frozenset[str] | None:
         raise QueryRefused(
             f"Collection {shape.name} makes its fields by serialize(); only() and defer() do not apply."
         )
-    fields = frozenset(_left(names, deferred, shape))
+    fields = _one(frozenset(_left(names, deferred, shape)))
     return None if fields == shape.field_names else fields
 
 
@@ -211,6 +211,12 @@ def _left(names: Iterable[str], deferred: bool, shape: ModelShape) -> Iterable[s
     for name, field in {**shape.concrete, **shape.many}.items():
         if field.primary_key or (field.name in named or field.attname in named) != deferred:
             yield name
+
+
+@lru_cache(maxsize=4096)
+def _one(names: frozenset[Any]) -> frozenset[Any]:
+    """One object for equal ones: a hundred thousand queries have few."""
+    return names
 
 
 def _as_sent(sql: str, params: tuple[Any, ...], database: str) -> bytes:
