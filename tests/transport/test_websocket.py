@@ -464,10 +464,11 @@ def test_drained_is_heard_when_nothing_waits_any_more(
 
 
 def test_slow_reader_is_bounded_and_closed_1013(
-    server: Server, application: RecordingApplication, caplog: pytest.LogCaptureFixture
+    application: RecordingApplication, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What it was sent whole arrives whole, then the close frame; no memory beyond the limit is held."""
-    with Client(server, receive_buffer=4096) as client:
+    limits = Limits(waiting=256 * 1024)  # and the time that it takes to read all that
+    with serving(application, limits=limits) as server, Client(server, receive_buffer=4096) as client:
         client.upgrade()
         receiver = application.last
         highest = 0
