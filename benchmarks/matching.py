@@ -60,7 +60,7 @@ def range_of_author(n: int, count: int) -> Expression:
 
 
 def overlapping_ranges(n: int, count: int) -> Expression:
-    """``filter(price__range=(n, n + 1.2))``: each overlaps the next, and every fiftieth some more; a treap has those."""
+    """``filter(price__range=(n, n + 1.2))``: each overlaps the next; every fiftieth is wide; a treap has those."""
     return all_of([Compare(C, ">=", n), Compare(C, "<=", n + 8 * (n % 50 == 0) + 1.2)])
 
 
