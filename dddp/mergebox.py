@@ -138,13 +138,6 @@ class MergeBox(Generic[B]):
         """The attached live queries."""
         return [query for attached in self._live.values() for query in attached]
 
-    def redirect(self, send: Callable[[B], None]) -> None:
-        """Have what the queries tell sent another way from now on."""
-        self.send = send
-        for query in self.queries():
-            if self in query.alone:
-                query.alone[self] = send
-
     def _only_source(self, collection: str) -> LiveQuery | None:
         """The live query that is the collection's only source; None if there are others, or none."""
         attached = self._live.get(collection, {})

@@ -45,6 +45,7 @@ __all__ = [
     "failed",
     "greeting",
     "interpret",
+    "is_counted",
     "nosub",
     "parse",
     "ping",
@@ -78,6 +79,9 @@ class Connect:
     version: str | None
     support: tuple[str, ...]  #: DDP versions, the client's preferred one first
     session: str | None = None  #: the session it had before
+    received_count: int | None = (
+        None  #: messages of that session it has received, from clients that can resume
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +201,12 @@ def interpret(envelope: Envelope) -> ClientMessage | BadMessage:
 
 def _read_connect(body: Mapping[str, Any]) -> Connect:
     version, support, session = body.get("version"), body.get("support"), body.get("session")
+    count = body.get("receivedCount")
     return Connect(
         version if isinstance(version, str) else None,
         tuple(support) if _is_list_of_str(support) else (),
         session if isinstance(session, str) else None,
+        count if isinstance(count, int) and not isinstance(count, bool) else None,
     )
 
 
@@ -263,6 +269,11 @@ def greeting() -> bytes:
 def connected(session: str) -> bytes:
     """The session is open."""
     return b'{"msg":"connected","session":%b}' % _json(session)
+
+
+def is_counted(message: bytes) -> bool:
+    """Whether clients count a message of ours for a resumption: all but the greeting, pings and pongs."""
+    return not message.startswith((b'{"server_id"', b'{"msg":"ping"', b'{"msg":"pong"'))
 
 
 def failed(version: str) -> bytes:

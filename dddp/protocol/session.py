@@ -9,6 +9,7 @@ whoever owns one calls ``tick`` once per heartbeat interval.
 
     AWAITING_CONNECT --- connect ---------------------> CONNECTED, or CONNECTED_PRE1 where pre1 is agreed on
     AWAITING_CONNECT --- connect, no version agreed --> CLOSED, after "failed"
+    AWAITING_CONNECT --- connect, to resume ----------> AWAITING_CONNECT; the owner opens it, or drops it for another
     CONNECTED        --- disconnect, ping unanswered -> CLOSED
     any              --- close() ---------------------> CLOSED
 """
@@ -41,6 +42,9 @@ __all__ = [
     "Connected",
     "Event",
     "Invoke",
+    "Pinged",
+    "Ponged",
+    "Resume",
     "Session",
     "State",
     "Subscribe",
@@ -69,6 +73,25 @@ class Connected:
 
 
 @dataclass(frozen=True, slots=True)
+class Resume:
+    """The client wants its earlier session back, if that can go on; else ``open`` this one (ddp-wire 13)."""
+
+    session: str  #: the earlier one's id
+    received_count: int  #: messages of it that the client has received
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pinged:
+    """The client is asked whether it is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ponged:
+    """It has answered, and so it has received all that was sent before the ping."""
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """Send what is there to send, then close the connection with this code and reason."""
 
@@ -81,9 +104,11 @@ Subscribe: TypeAlias = Sub
 Unsubscribe: TypeAlias = Unsub
 Invoke: TypeAlias = Method
 
-Event: TypeAlias = Connected | Subscribe | Unsubscribe | Invoke | Close
+Event: TypeAlias = Connected | Resume | Subscribe | Unsubscribe | Invoke | Pinged | Ponged | Close
 
 _NO_EVENTS: Sequence[Event] = ()
+_PINGED: Sequence[Event] = (Pinged(),)
+_PONGED: Sequence[Event] = (Ponged(),)
 
 
 class Session:
@@ -95,17 +120,26 @@ class Session:
     Args:
         greeting: whether to send ``{"server_id":"0"}`` first (ddp-wire 2.4).
         depth: how many containers a message may nest.
+        resumption: whether clients may ask for an earlier session.
     """
 
-    __slots__ = ("_depth", "_outgoing", "_silent", "id", "state", "version")
+    __slots__ = ("_depth", "_outgoing", "_resumption", "_silent", "id", "state", "version")
 
-    def __init__(self, *, greeting: bool = True, depth: int = MAX_JSON_DEPTH) -> None:
+    def __init__(
+        self, *, greeting: bool = True, depth: int = MAX_JSON_DEPTH, resumption: bool = False
+    ) -> None:
         self._depth = depth
+        self._resumption = resumption
         self.state = State.AWAITING_CONNECT
         self.id: str | None = None  #: 17 characters, once connected
         self.version: str | None = None  #: of DDP, once connected
         self._outgoing: list[bytes] = [messages.greeting()] if greeting else []
         self._silent = 0  # ticks since the client's last message
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether it has begun and has not ended."""
+        return self.state in (State.CONNECTED, State.CONNECTED_PRE1)
 
     def receive(self, text: str) -> Sequence[Event]:
         """Take one message of the client. Never raises, whatever the text."""
@@ -138,6 +172,22 @@ class Session:
         self.state = State.CLOSED
         return (Close(),)
 
+    def open(self, version: str) -> Sequence[Event]:
+        """Begin as a new session: the answer to ``Resume`` where the earlier one cannot go on."""
+        self.state = State.CONNECTED_PRE1 if version == "pre1" else State.CONNECTED
+        self.id, self.version = random_id(), version
+        self._greet()
+        return (Connected(self.id, version),)
+
+    def resume(self) -> None:
+        """Go on, being connected, on another connection: the client is told the id that it knows."""
+        self._greet()
+
+    def _greet(self) -> None:
+        assert self.id is not None
+        self._outgoing.append(messages.connected(self.id))
+        self._silent = 1  # connect is no sign of life: the first tick pings an idle client (ddp-wire 3)
+
     # What may happen. Each gets the message, and the JSON it came as.
 
     def _negotiate(self, connect: Connect, raw: Any) -> Sequence[Event]:
@@ -147,14 +197,10 @@ class Session:
             return self._fail(VERSIONS[0])
         if connect.version != best:
             return self._fail(best)
-        return self._connect(best)
-
-    def _connect(self, version: str) -> Sequence[Event]:
-        self.state = State.CONNECTED_PRE1 if version == "pre1" else State.CONNECTED
-        self.id, self.version = random_id(), version
-        self._outgoing.append(messages.connected(self.id))
-        self._silent = 1  # connect is no sign of life: the first tick pings an idle client (ddp-wire 3)
-        return (Connected(self.id, version),)
+        # Clients that do not count what they receive cannot say where to go on: they get a new id (ddp-wire 2.5).
+        if self._resumption and connect.session is not None and connect.received_count is not None:
+            return (Resume(connect.session, connect.received_count, best),)
+        return self.open(best)
 
     def _fail(self, version: str) -> Sequence[Event]:
         self._outgoing.append(messages.failed(version))
@@ -167,8 +213,8 @@ class Session:
         self._outgoing.append(messages.pong(message.id))
         return _NO_EVENTS
 
-    def _ignore(self, message: ClientMessage | BadMessage, raw: Any) -> Sequence[Event]:
-        return _NO_EVENTS
+    def _report_pong(self, message: Pong, raw: Any) -> Sequence[Event]:
+        return _PONGED
 
     def _disconnect(self, message: Disconnect, raw: Any) -> Sequence[Event]:
         return self.close()
@@ -188,7 +234,7 @@ class Session:
 
     def _ping(self) -> Sequence[Event]:
         self._outgoing.append(messages.ping())
-        return _NO_EVENTS
+        return _PINGED
 
 
 _Handler: TypeAlias = Callable[[Session, Any, Any], Sequence[Event]]
@@ -201,7 +247,7 @@ _WHEN_CONNECTED: dict[type, _Handler] = {
     Unsub: Session._pass_on,
     Method: Session._pass_on,
     Ping: Session._answer_ping,
-    Pong: Session._ignore,
+    Pong: Session._report_pong,
     Disconnect: Session._disconnect,
     BadMessage: Session._refuse,
 }

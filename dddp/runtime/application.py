@@ -10,9 +10,10 @@ from dddp.api.registry import Registry
 from dddp.conf import Settings
 from dddp.errors import MeteorError
 from dddp.protocol.ratelimit import Event, RateLimiter, Rule
-from dddp.runtime.connection import Connection
+from dddp.runtime.connection import Connection, Peer
 from dddp.runtime.live import LiveDatabase
 from dddp.runtime.pool import Pool
+from dddp.runtime.resumption import Absentees
 from dddp.transport.contract import Channel, Request
 
 __all__ = ["Application"]
@@ -32,17 +33,22 @@ class Application:
         self.handlers_per_client = min(settings.handlers_per_client, max(1, handlers.size // 2))
         self.draining = False  #: what is in flight goes on, nothing new is started
         self.connections: dict[Connection, None] = {}
+        self.sessions: dict[str, Connection] = {}  #: those that have begun, by their id
+        self.absentees = Absentees(settings.resumption_time_limit, settings.resumption_sessions_limit)
         self._rate_limiter = RateLimiter(_rules(settings, registry), time.monotonic())
 
-    def connect(self, channel: Channel, request: Request) -> Connection:
+    def connect(self, channel: Channel, request: Request) -> Peer:
         """Take a new client."""
-        connection = Connection(self, channel, request)
-        self.connections[connection] = None
-        return connection
+        peer = Peer()
+        peer.connection = Connection(self, channel, request, peer)
+        self.connections[peer.connection] = None
+        return peer
 
     def forget(self, connection: Connection) -> None:
-        """A client has gone."""
+        """A client has gone for good."""
         self.connections.pop(connection, None)
+        self.sessions.pop(connection.id, None)
+        self.absentees.discard(connection)
 
     def check_rate(self, type: str, name: str, connection: Connection) -> MeteorError | None:
         """Count a method call or a subscription; the error to answer with if it is one too many.

@@ -1,5 +1,7 @@
 """One client's connection: its session, its queue of messages, its view, its subscriptions.
 
+It outlives its channel where the client may come back (``runtime.resumption``); a ``Peer`` is what the transport knows.
+
 Who may change what: everything here happens in the event loop without giving way, whichever greenlet calls. What may
 wait (handlers, methods) runs in the handler pool and comes back through ``end``, ``change_user`` and ``send``.
 """
@@ -20,18 +22,32 @@ from dddp.errors import MeteorError
 from dddp.livequery.query import LiveQuery
 from dddp.mergebox import MergeBox
 from dddp.protocol import messages
-from dddp.protocol.session import Close, Connected, Event, Invoke, Session, State, Subscribe, Unsubscribe
+from dddp.protocol.session import (
+    Close,
+    Connected,
+    Event,
+    Invoke,
+    Pinged,
+    Ponged,
+    Resume,
+    Session,
+    State,
+    Subscribe,
+    Unsubscribe,
+)
 from dddp.runtime.invocation import Invocation
 from dddp.runtime.lane import Lane
 from dddp.runtime.live import LiveDatabase
 from dddp.runtime.outbox import Outbox, first_batches
+from dddp.runtime.replay import Matter, ReplayLog
+from dddp.runtime.resumption import Return
 from dddp.runtime.subscription import Run, Subscription
 from dddp.transport.contract import Batch, Channel, Request
 
 if TYPE_CHECKING:
     from dddp.runtime.application import Application
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "Peer", "forwarded_address"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,18 +55,48 @@ TOO_MANY_MESSAGES = 4008
 """Close code for a client that sends more than it lets us answer (private range of RFC 6455, 7.4.2)."""
 
 
+LOST = 1006
+"""The code of a channel that was cut: neither side has closed it (RFC 6455, 7.1.5)."""
+
+
+class Peer:
+    """The other end of a channel, as the transport's receiver: hands on to the session that it has at the time."""
+
+    __slots__ = ("connection",)
+
+    def __init__(self) -> None:
+        self.connection: Connection | None = None
+
+    def receive(self, text: str) -> None:
+        """Take one message of the client."""
+        if self.connection is not None:
+            self.connection.receive(text)
+
+    def drained(self) -> None:
+        """The socket has taken all that waited in the channel."""
+        if self.connection is not None:
+            self.connection.drained()
+
+    def closed(self, code: int, reason: str) -> None:
+        """The channel has ended, whoever ended it."""
+        if self.connection is not None:
+            self.connection.closed(code, reason)
+
+
 class Connection:
-    """What a transport hands a client's messages to, and what publications and methods know as the connection."""
+    """One session and its client; what publications and methods know as the connection."""
 
     __slots__ = (
         "_advancing",
         "_application",
         "_blocked",
         "_callbacks",
-        "_channel",
+        "_calls",
         "_outbox",
+        "_peer",
         "_queue",
         "_request",
+        "_return",
         "_session",
         "_subscriptions",
         "active",
@@ -60,13 +106,19 @@ class Connection:
         "user_id",
     )
 
-    def __init__(self, application: Application, channel: Channel, request: Request) -> None:
+    def __init__(self, application: Application, channel: Channel, request: Request, peer: Peer) -> None:
         self._application = application
-        self._channel = channel
+        self._peer: Peer | None = peer  # None while the client is away
         self._request = request
         settings = application.settings
-        self._session = Session(greeting=settings.send_greeting, depth=settings.nesting_limit)
-        self._outbox: Outbox | None = None  # while a large first batch is on its way
+        self._session = Session(
+            greeting=settings.send_greeting,
+            depth=settings.nesting_limit,
+            resumption=settings.resumption_time_limit > 0,
+        )
+        self._outbox = Outbox(channel, settings.outbox_limit)
+        self._return: Return | None = None
+        self._calls: set[str] | None = None  # ids of methods that have no result yet; made with the first
         self._queue: deque[Event] | None = None  # made when something has to wait
         self._blocked = False  # a message is being handled
         self._advancing = False
@@ -76,7 +128,7 @@ class Connection:
         #: Where code that may wait runs.
         self.handlers = Lane(application.handlers, application.handlers_per_client)
         self.user_id: str | None = None
-        self.box: MergeBox[Batch] = MergeBox(channel.send_batch)
+        self.box: MergeBox[Batch] = MergeBox(self._outbox.send_batch)
         self.runs: dict[Run, None] = {}  #: every run that has not ended, shown or not
         self._flush()
 
@@ -127,34 +179,30 @@ class Connection:
         """The session's live queries of a database, settled or not."""
         return [query for run in self.runs for query, of in run.queries.items() if of is live]
 
-    def send(self, message: bytes) -> None:
-        """Send one message."""
-        if not self.active:
-            return
-        if self._outbox is None:
-            self._channel.send(message)
-        else:
-            self._outbox.add(Batch((message,)))
+    def send(self, message: bytes, settles: Matter | None = None) -> None:
+        """Send one message.
+
+        Args:
+            settles: the subscription that it is the last word on.
+        """
+        if self.active:
+            self._outbox.send(message, settles)
+
+    def send_result(self, id: str, message: bytes) -> None:
+        """Send a method's result."""
+        if self._calls is not None:
+            self._calls.discard(id)
+        self.send(message, (Invoke, id))
 
     def send_all(self, told: Sequence[bytes]) -> None:
         """Send messages contiguously."""
         if told and self.active:
-            self.box.send(Batch(told))
+            self._outbox.send_batch(Batch(told))
 
     def send_first(self, told: Sequence[bytes]) -> None:
         """Send the first documents of a subscription, in slices if they are many."""
-        if not self.active:
-            return
-        batches = first_batches(told)
-        if len(batches) < 2:
-            for batch in batches:
-                self.box.send(batch)
-        elif self._outbox is not None:
-            self._outbox.add_first(batches)
-        else:
-            self._outbox = Outbox(self._channel, batches, self._application.settings.outbox_limit)
-            self.box.redirect(self._outbox.add)
-            self.drained()
+        if self.active:
+            self._outbox.send_first(first_batches(told))
 
     def send_ready(self, subscriptions: list[str]) -> None:
         """Tell which subscriptions have sent their first documents."""
@@ -168,12 +216,20 @@ class Connection:
 
     def drained(self) -> None:
         """The socket has taken all that waited in the channel."""
-        if self._outbox is not None and self._outbox.pump():
-            self._outbox = None
-            self.box.redirect(self._channel.send_batch)
+        self._outbox.pump()
 
     def closed(self, code: int, reason: str) -> None:
-        """The connection has ended, whoever ended it."""
+        """The channel has ended, whoever ended it."""
+        self._peer = None
+        if code == LOST and self._may_return and self._keep():
+            self._application.absentees.add(self)
+        else:
+            self.finish()
+
+    def finish(self) -> None:
+        """End for good: give everything back."""
+        if not self.active:
+            return
         self.active = False
         self._session.close()
         self._application.forget(self)
@@ -187,31 +243,126 @@ class Connection:
 
     def tick(self) -> None:
         """One heartbeat interval has passed."""
+        if self._peer is None:
+            return
         self._handle(self._session.tick())
+        if self._return is not None:
+            for id in self._return.tick():
+                self._unsubscribe(Unsubscribe(id))
+
+    # --- a client that has been cut off
+
+    @property
+    def _may_return(self) -> bool:
+        settings = self._application.settings
+        return (
+            settings.resumption_time_limit > 0
+            and self._session.is_connected
+            and not self._application.draining
+        )
+
+    def _keep(self) -> bool:
+        """Keep what is sent from now on; whether it is little enough."""
+        return self._outbox.detach(self._application.settings.resumption_queue_limit, self.finish)
+
+    def _resume(self, event: Resume) -> None:
+        """Hand the channel to the client's earlier session if that can go on, else begin a new one."""
+        earlier = self._application.sessions.get(event.session)
+        if earlier is None or not earlier.take_over(self, event):
+            self._handle(self._session.open(event.version))
+
+    def take_over(self, newcomer: Connection, event: Resume) -> bool:
+        """Go on with this session on the channel of a connection that the client has just opened.
+
+        Only from the same address, since others may have seen the id, and only if all that the client has not received
+        is still there. Returns whether it does; a session that cannot is of no use any more.
+        """
+        if not self._session.is_connected or self._session.version != event.version:
+            return False
+        if newcomer.client_address != self.client_address:
+            return False
+        missing = self._outbox.missing(event.received_count)
+        if missing is None:
+            if self._peer is None:
+                self.finish()
+            return False
+        self._leave_channel()
+        settings = self._application.settings
+        log = ReplayLog(event.received_count, settings.resumption_queue_limit)
+        self._peer, channel = newcomer.surrender(self)
+        self._application.absentees.discard(self)
+        self._outbox.attach(channel, settings.outbox_limit, missing, log)
+        self._return = Return(self._settled(), set(self._subscriptions))
+        self._session.resume()
+        self._flush()
+        self._outbox.pump()
+        return True
+
+    def _leave_channel(self) -> None:
+        """Let go of a channel that seems to be open still: its client is on another one."""
+        if self._peer is not None:
+            self._peer.connection = None
+            self._outbox.surrender().close(1000, "the session goes on elsewhere")
+
+    def surrender(self, successor: Connection) -> tuple[Peer, Channel]:
+        """Give peer and channel to the session that goes on; this one ends before it began."""
+        assert self._peer is not None
+        peer, self._peer = self._peer, None
+        peer.connection = successor
+        channel = self._outbox.surrender()
+        self.finish()
+        return peer, channel
+
+    def _settled(self) -> set[Matter]:
+        """What the client has got no answer to, and need not ask for again."""
+        waiting = {(type(event), event.id) for event in self._queue or () if isinstance(event, Subscribe)}
+        calls = {(Invoke, id) for id in self._calls or ()}
+        return {*self._outbox.unsettled(), *waiting, *calls}
 
     # --- messages, one after another
 
     def _handle(self, events: Iterable[Event]) -> None:
         self._flush()
         for event in events:
-            if isinstance(event, Close):
-                self._channel.close(event.code, event.reason)
-            elif isinstance(event, Connected):
-                self._start_automatic()
-            else:
-                self._enqueue(event)
+            match event:
+                case Close(code, reason):
+                    self._disconnect(code, reason)
+                case Connected(id):
+                    self._application.sessions[id] = self
+                    self._start_automatic()
+                case Resume():
+                    self._resume(event)
+                case Pinged():
+                    self._outbox.pinged()
+                case Ponged():
+                    self._outbox.ponged()
+                case _:
+                    self._enqueue(event)
 
     def _flush(self) -> None:
         for message in self._session.data_to_send():
-            self._channel.send(message)
+            self._outbox.send_at_once(message)
+
+    def _disconnect(self, code: int, reason: str) -> None:
+        """End the session from this side; nobody comes back to it."""
+        self._session.close()
+        self._outbox.close(code, reason)
+        if self._peer is None:
+            self.finish()
 
     def _enqueue(self, event: Event) -> None:
+        if self._return is not None and self._return.repeats(event):
+            return
+        if isinstance(event, Invoke):
+            if self._calls is None:
+                self._calls = set()
+            self._calls.add(event.id)
         if self._queue is None:
             self._queue = deque()
         self._queue.append(event)
         if len(self._queue) > self._application.settings.method_queue_limit:
             logger.warning("! %s sends more than it lets us answer; disconnected", self.client_address)
-            self._channel.close(TOO_MANY_MESSAGES, "too many messages wait for an earlier one")
+            self._disconnect(TOO_MANY_MESSAGES, "too many messages wait for an earlier one")
         self._advance()
 
     def _advance(self) -> None:
@@ -279,7 +430,7 @@ class Connection:
             self._run_shown(subscription, self._release)
 
     def _refuse(self, id: str, error: MeteorError) -> None:
-        self.send(messages.nosub(id, error))
+        self.send(messages.nosub(id, error), (Subscribe, id))
 
     def _run_shown(self, subscription: Subscription, settled: Callable[[], None]) -> None:
         run = self._new_run(subscription, settled)
@@ -313,7 +464,7 @@ class Connection:
 
     def _tell_end(self, subscription: Subscription, failure: MeteorError | None) -> None:
         if subscription.id is not None:
-            self.send(messages.nosub(subscription.id, failure))
+            self.send(messages.nosub(subscription.id, failure), (Subscribe, subscription.id))
         elif failure is not None:
             self.send(messages.nosub(messages.ABSENT, failure))
 
@@ -327,11 +478,11 @@ class Connection:
         method = self._application.registry.methods.get(message.method)
         if method is None:
             unknown = MeteorError(404, f"Method '{message.method}' not found")
-            self.send(messages.result_error(message.id, unknown))
+            self.send_result(message.id, messages.result_error(message.id, unknown))
             self.send(messages.updated([message.id]))
         elif error := self._application.check_rate("method", message.method, self):
             self.send(messages.updated([message.id]))
-            self.send(messages.result_error(message.id, error))
+            self.send_result(message.id, messages.result_error(message.id, error))
         else:
             self._run_method(message, method)
 

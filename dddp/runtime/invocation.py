@@ -132,7 +132,7 @@ class Invocation:
     def _finish(self, fence: WriteFence, answer: bytes) -> None:
         # Without writes to wait for, `updated` precedes the result, as it does in Meteor.
         fence.release()
-        self.connection.send(answer)
+        self.connection.send_result(self._message.id, answer)
         self._let_next_start()
 
     def _tell_updated(self) -> None:

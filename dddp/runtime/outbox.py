@@ -1,17 +1,26 @@
-"""What waits for one client while a large first batch goes out (design, section 7).
+"""What one session sends: counted, and kept while the client cannot take it (design, section 7; ddp-wire 13).
 
-The documents of a first batch are not charged to the client's limit: they go out in slices, each when the socket has
-taken the one before, so that a client may load more than it could ever have queued. Everything that is sent to the
-client meanwhile waits behind it, in order, and is charged. Without a first batch on its way there is no outbox.
+Usually a message goes straight to the channel. It waits here, in order, in two cases:
+
+* A large first batch is on its way. Its documents are not charged to the client's limit: they go out in slices, each
+  when the socket has taken the one before, so that a client may load more than it could ever have queued. What is sent
+  meanwhile waits behind it and is charged.
+* The client has been cut off and may come back. All that waits is charged then, to a limit of its own.
+
+Messages are counted as clients count them, so that a client that comes back can say what it has received.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
+
+import gevent
 
 from dddp.livequery.step import FirstMessages
+from dddp.protocol.messages import is_counted
+from dddp.runtime.replay import Entry, Matter, ReplayLog, size_of
 from dddp.transport.contract import Batch, Channel
 
 __all__ = ["Outbox", "first_batches"]
@@ -23,48 +32,187 @@ TOO_SLOW = 1013
 """Close code for a client past its limit: "try again later"; it restores itself on reconnect."""
 
 
+class _Nowhere:
+    """The channel of a client that is not there."""
+
+    remote_address = ""
+    buffered = 0
+
+    def send(self, message: bytes) -> None: ...
+
+    def send_batch(self, batch: Batch) -> None: ...
+
+    def close(self, code: int = 1000, reason: str = "") -> None: ...
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+
+NOWHERE: Final = _Nowhere()
+
+
 class Outbox:
-    """Slices and batches on their way to one client, in order.
+    """The way of one session's messages to its client.
 
     Args:
-        limit: bytes of charged messages that may wait.
+        limit: bytes of charged messages that may wait for a connected client.
     """
 
-    __slots__ = ("_channel", "_charged", "_first", "_limit", "_waiting")
+    __slots__ = ("_channel", "_charged", "_closed", "_limit", "_log", "_overflown", "_sent", "_waiting")
 
-    def __init__(self, channel: Channel, first: Iterable[Batch], limit: int) -> None:
+    def __init__(self, channel: Channel, limit: int) -> None:
         self._channel = channel
         self._limit = limit
         self._charged = 0
-        self._first: Iterator[Batch] = iter(first)
-        self._waiting: deque[Batch] = deque()
+        self._closed = False
+        self._waiting: deque[Entry] | None = None  # exists while messages may not go straight to the channel
+        self._sent = 0  # messages handed to a channel, as clients count them
+        self._log: ReplayLog | None = None
+        self._overflown: Callable[[], object] | None = None  # while the client is away
 
-    def add(self, batch: Batch) -> None:
-        """Queue messages behind what waits already; a client past its limit is disconnected."""
-        self._waiting.append(batch)
-        self._charged += _size(batch.messages)
-        if self._charged > self._limit:
-            self._waiting.clear()
-            self._first = iter(())
-            self._channel.close(TOO_SLOW, "the client is too slow for what it has subscribed to")
+    # --- sending
 
-    def add_first(self, first: Iterable[Batch]) -> None:
-        """Queue another large first batch, uncharged, behind what waits."""
-        self._first = chain(self._first, tuple(self._waiting), first)
-        self._waiting.clear()
-        self._charged = 0
+    def send(self, message: bytes, settles: Matter | None = None) -> None:
+        """Send one message."""
+        if self._waiting is None and self._log is None:
+            self._sent += 1
+            self._channel.send(message)
+        else:
+            self._put(Batch((message,)), settles)
 
-    def pump(self) -> bool:
-        """Hand on as much as the socket takes. Returns whether nothing waits any more."""
-        while not self._channel.buffered:
-            batch = next(self._first, None)
-            if batch is None:
-                if not self._waiting:
-                    return True
-                batch = self._waiting.popleft()
-                self._charged -= _size(batch.messages)
+    def send_batch(self, batch: Batch) -> None:
+        """Send messages contiguously."""
+        if self._waiting is None and self._log is None:
+            self._sent += len(batch.messages)
             self._channel.send_batch(batch)
-        return False
+        else:
+            self._put(batch, None)
+
+    def send_first(self, batches: Sequence[Batch]) -> None:
+        """Send a first batch of documents, in slices."""
+        if self._overflown is not None or (len(batches) < 2 and self._waiting is None):
+            for batch in batches:
+                self.send_batch(batch)
+            return
+        if self._waiting is None:
+            self._waiting = deque()
+        self._waiting.extend(map(Entry, batches))
+        self.pump()
+
+    def send_at_once(self, message: bytes) -> None:
+        """Send a message of the session itself, past everything that waits."""
+        if is_counted(message):
+            self._hand(Entry(Batch((message,))))
+        else:
+            self._channel.send(message)
+
+    def _put(self, batch: Batch, settles: Matter | None) -> None:
+        if self._waiting is None:
+            self._hand(Entry(batch, 0, settles))
+            return
+        entry = Entry(batch, size_of(batch), settles)
+        self._waiting.append(entry)
+        self._charged += entry.charge
+        if self._charged > self._limit:
+            self._overflow()
+
+    def _hand(self, entry: Entry) -> None:
+        self._sent += len(entry.batch.messages)
+        if self._log is not None:
+            self._log.add(entry)
+        self._channel.send_batch(entry.batch)
+
+    def _overflow(self) -> None:
+        """The client is too slow, or too long away for what it has subscribed to."""
+        overflown = self._overflown
+        self.close(TOO_SLOW, "the client is too slow for what it has subscribed to")
+        if overflown is not None:
+            gevent.spawn(
+                overflown
+            )  # not from within a send: it takes the session out of its queries' audience
+
+    def pump(self) -> None:
+        """Hand on as much as the socket takes; to be called when it has taken all."""
+        if self._overflown is not None:
+            return
+        while self._waiting and not self._channel.buffered:
+            entry = self._waiting.popleft()
+            self._charged -= entry.charge
+            self._hand(entry)
+        if not self._waiting:
+            self._waiting = None
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the channel; what waits is forgotten, and what is sent from now on goes nowhere."""
+        self._closed = True
+        self._waiting = self._log = self._overflown = None
+        self._charged = 0
+        self._channel.close(code, reason)
+
+    # --- resumption
+
+    def detach(self, limit: int, overflown: Callable[[], object]) -> bool:
+        """The channel is lost: keep what is to be sent. Returns whether that can be, within the limit.
+
+        Args:
+            limit: bytes that may wait from now on.
+            overflown: called, by another greenlet, when it is exceeded later.
+        """
+        entries = (entry._replace(charge=size_of(entry.batch)) for entry in self._waiting or ())
+        self._channel = NOWHERE
+        self._waiting = deque(entries)
+        self._charged = sum(entry.charge for entry in self._waiting)
+        self._limit = limit
+        self._overflown = overflown
+        return self._charged <= limit and not self._closed
+
+    def missing(self, received: int) -> list[Entry] | None:
+        """What was sent and has not been received; None if the client cannot go on from there.
+
+        Args:
+            received: messages that the client has received.
+        """
+        if self._closed or received > self._sent:
+            return None
+        if received == self._sent:
+            return []
+        return self._log.after(received) if self._log is not None else None
+
+    def attach(self, channel: Channel, limit: int, missing: Iterable[Entry], log: ReplayLog) -> None:
+        """Go on on another channel: first what the client has not received, then what waits; ``pump`` begins.
+
+        Args:
+            limit: bytes of charged messages that may wait from now on.
+            missing: what ``missing`` has given.
+            log: an empty one, that begins behind what the client has received.
+        """
+        self._channel = channel
+        self._limit = limit
+        self._waiting = deque([*missing, *(self._waiting or ())])
+        self._charged = sum(entry.charge for entry in self._waiting)
+        self._sent = log.start
+        self._log = log
+        self._overflown = None
+
+    def unsettled(self) -> Iterable[Matter]:
+        """What the waiting messages are the last word on: the client still asks for it."""
+        return [entry.settles for entry in self._waiting or () if entry.settles is not None]
+
+    def surrender(self) -> Channel:
+        """Give the channel away; this outbox sends nothing any more."""
+        channel, self._channel = self._channel, NOWHERE
+        return channel
+
+    def pinged(self) -> None:
+        """A ping has been sent."""
+        if self._log is not None:
+            self._log.pinged()
+
+    def ponged(self) -> None:
+        """A ping has been answered."""
+        if self._log is not None:
+            self._log.ponged()
 
 
 def first_batches(messages: Sequence[bytes]) -> Sequence[Batch]:
@@ -84,7 +232,3 @@ def _slices(messages: Sequence[bytes]) -> Iterator[Batch]:
         if size >= SLICE or stop == len(messages):
             yield Batch(messages[start:stop])
             start, size = stop, 0
-
-
-def _size(messages: Sequence[bytes]) -> int:
-    return sum(map(len, messages))

@@ -10,7 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dddp.protocol.messages import ABSENT
-from dddp.protocol.session import Close, Connected, Invoke, Session, State, Subscribe, Unsubscribe
+from dddp.protocol.session import (
+    Close,
+    Connected,
+    Invoke,
+    Pinged,
+    Ponged,
+    Resume,
+    Session,
+    State,
+    Subscribe,
+    Unsubscribe,
+)
 
 CONNECT = '{"msg":"connect","version":"1","support":["1","pre2","pre1"]}'
 CLOSE = Close(1000, "Normal closure")
@@ -184,6 +195,59 @@ def test_close() -> None:
     assert peer.say(msg="sub", id="1", name="books") == []
 
 
+# -- Resumption
+
+
+def resuming(**members: Any) -> dict[str, Any]:
+    return {"msg": "connect", "version": "1", "support": ["1"], **members}
+
+
+def test_resume_is_asked_of_the_owner() -> None:
+    session = Session(greeting=False, resumption=True)
+    message = json.dumps(resuming(session="s" * 17, receivedCount=7))
+
+    assert session.receive(message) == (Resume("s" * 17, 7, "1"),)
+    assert (session.state, session.data_to_send()) == (State.AWAITING_CONNECT, [])
+    [connected] = session.open("1")
+    assert connected == Connected(session.id, "1")
+    assert session.state is State.CONNECTED
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"session": "old"},
+        {"receivedCount": 7},
+        {"session": "old", "receivedCount": "7"},
+        {"session": "old", "receivedCount": True},
+        {"session": "old", "receivedCount": 7.5},
+        {"session": 5, "receivedCount": 7},
+        {},
+    ],
+)
+def test_client_that_does_not_count_gets_a_new_session(members: dict[str, Any]) -> None:
+    [event] = Session(resumption=True).receive(json.dumps(resuming(**members)))
+
+    assert isinstance(event, Connected) and event.session != "old"
+
+
+def test_resumption_switched_off() -> None:
+    [event] = Session().receive(json.dumps(resuming(session="old", receivedCount=7)))
+
+    assert isinstance(event, Connected)
+
+
+def test_resume_tells_the_same_id_and_pings_an_idle_client_again() -> None:
+    peer = Peer("1")
+    id = peer.session.id
+    peer.session.tick()
+    peer.read()
+    peer.session.resume()
+
+    assert peer.read() == [{"msg": "connected", "session": id}]
+    assert peer.session.tick() == (Pinged(),)
+
+
 # -- Heartbeats
 
 
@@ -203,11 +267,15 @@ def test_ping_in_pre1(kind: str) -> None:
     assert peer.read() == [{"msg": "error", "reason": "Bad request", "offendingMessage": {"msg": kind}}]
 
 
+def test_pong() -> None:
+    assert Peer("1").say(msg="pong") == [Ponged()]
+
+
 def test_tick_for_an_idle_client() -> None:
     """The first one pings, since connect is no sign of life; the next one closes."""
     peer = Peer("1")
 
-    assert peer.session.tick() == ()
+    assert peer.session.tick() == (Pinged(),)
     assert peer.read() == [{"msg": "ping"}]
     assert peer.session.tick() == (CLOSE,)
     assert peer.session.tick() == ()

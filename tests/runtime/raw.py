@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import struct
 from typing import Any
@@ -23,6 +24,8 @@ class RawClient:
         return self
 
     def __exit__(self, *rest: object) -> None:
+        with contextlib.suppress(OSError, websocket.WebSocketException):
+            self._socket.send_close()  # a session that was cut off would stay for a while
         self._socket.shutdown()
 
     def connect(self) -> None:

@@ -26,6 +26,12 @@ def caller(project: Project, headers: dict[str, str] | None = None) -> dict[str,
 
 
 @pytest.fixture(scope="module")
+def settings() -> dict[str, Any]:
+    """A client that is cut off does not come back."""
+    return {"RESUMPTION_TIME_LIMIT": 0}
+
+
+@pytest.fixture(scope="module")
 def proxied(templates: tuple[str, str]) -> Iterator[Project]:
     with serve(templates, FORWARDED_COUNT=2) as project:
         yield project

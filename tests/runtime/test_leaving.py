@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,12 @@ from tests.client import StrictClient
 from tests.runtime.conftest import Project
 
 Leave = Callable[[StrictClient], None]
+
+
+@pytest.fixture(scope="module")
+def settings() -> dict[str, Any]:
+    """A client that is cut off does not come back; what waits for those that may is in ``test_resumption``."""
+    return {"RESUMPTION_TIME_LIMIT": 0}
 
 
 @pytest.fixture

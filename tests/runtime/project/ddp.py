@@ -574,6 +574,18 @@ def leave(call: Any) -> None:
 
 
 @method
+def wait_then_leave(call: Any, gate: str) -> None:
+    gates.wait_at(gate)
+    call.connection.close()
+
+
+@method
+def absent(call: Any) -> int:
+    """How many sessions wait for their clients."""
+    return len(call.connection._application.absentees)
+
+
+@method
 def lose_database(call: Any, text: str) -> None:
     """The connection is cut in the middle."""
     models.Book.objects.create(title=text)
