@@ -238,6 +238,12 @@ class Settings:
         unit="methods and publications per client",
         reason="Those of one client that run at once; more would let it keep all handlers busy. At most half of them.",
     )
+    feed_heartbeat: float = key(
+        5.0,
+        seconds,
+        unit="seconds",
+        reason="Silence after which the listening connection must show that it lives, by a query that writes nothing.",
+    )
     query_time_limit: float = key(
         30.0,
         seconds,

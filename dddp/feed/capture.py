@@ -33,6 +33,7 @@ from dddp.feed.catalogue import (
     registered_entries,
     schema_of,
     sealed,
+    unreadable,
     unseen,
     wanted_triggers,
 )
@@ -80,6 +81,7 @@ class Status:
     created: bool = True  #: False: dddp's own migrations have not run
     sound: bool = True  #: False: dddp's functions are another release's, or somebody changed them
     tables: tuple[Table, ...] = ()  #: tables captured otherwise than they should be
+    unreadable: tuple[str, ...] = ()  #: tables that this role may not read, with the mend
     details: tuple[str, ...] = field(default=(), compare=False)  #: what is otherwise, one sentence each
     unseen: tuple[str, ...] = field(default=(), compare=False)  #: what no trigger can see, and why
 
@@ -96,6 +98,8 @@ class Status:
             return f"capture is out of date for {', '.join(self.tables)}; run: manage.py migrate"
         if not self.sound:
             return "dddp's functions are not those of this release; run: manage.py migrate"
+        if self.unreadable:
+            return "; ".join(self.unreadable)
         return "ready"
 
 
@@ -164,10 +168,12 @@ def status(connection: Connection, tables: Sequence[CapturedTable], triggers: bo
         if not is_created(cursor):
             return Status(created=False)
         plan = _plan(cursor, tables, triggers)
+        forbidden = [sentence for entry in plan.entries for sentence in unreadable(cursor, entry)]
         blind = [sentence for entry in plan.entries if triggers for sentence in unseen(cursor, entry)]
     return Status(
         sound=plan.sound and plan.guarded,
         tables=plan.tables(),
+        unreadable=tuple(sorted(forbidden)),
         details=tuple(plan.details()),
         unseen=tuple(sorted(blind)),
     )

@@ -32,6 +32,7 @@ __all__ = [
     "registered_entries",
     "schema_of",
     "sealed",
+    "unreadable",
     "unseen",
     "wanted_triggers",
 ]
@@ -162,6 +163,17 @@ def unseen(cursor: Any, entry: Entry) -> list[str]:
         f"{entry.label}: {relation} is {KINDS[kind]}, whose changes triggers do not see"
         for relation, kind in _family(cursor, entry)
         if kind in KINDS
+    ]
+
+
+def unreadable(cursor: Any, entry: Entry) -> list[str]:
+    """That the connection's role may not read the table, as a sentence with the mend; empty when it may."""
+    cursor.execute(
+        "SELECT quote_ident(current_user) WHERE NOT has_table_privilege(%s, 'SELECT')", (entry.relation,)
+    )
+    return [
+        f"the role {role} may not read {entry.label}; run as its owner: GRANT SELECT ON {entry.relation} TO {role}"
+        for (role,) in cursor.fetchall()
     ]
 
 

@@ -27,7 +27,13 @@ def wait(pgconn: Any, timeout: float | None = None) -> None:
     while (state := pgconn.poll()) != extensions.POLL_OK:
         remaining = None if deadline is None else max(deadline - time.monotonic(), 0.001)
         wait_for = wait_read if state == extensions.POLL_READ else wait_write
-        wait_for(pgconn.fileno(), remaining, psycopg2.OperationalError("timeout expired"))
+        try:
+            wait_for(pgconn.fileno(), remaining, psycopg2.OperationalError("timeout expired"))
+        except psycopg2.OperationalError:
+            # What came while this process was too busy to look has come in time.
+            if pgconn.poll() == extensions.POLL_OK:
+                return
+            raise
 
 
 def make_psycopg2_cooperative() -> None:

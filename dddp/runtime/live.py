@@ -51,10 +51,17 @@ class LiveDatabase:
         process_id: of this process; its tokens come back on a channel of that name.
         readers: the pool for reads.
         time_limit: seconds for one query.
+        heartbeat: seconds of silence after which the feed's connection is asked for a sign of life.
     """
 
     def __init__(
-        self, alias: str, registry: Registry, process_id: str, readers: Pool, time_limit: float
+        self,
+        alias: str,
+        registry: Registry,
+        process_id: str,
+        readers: Pool,
+        time_limit: float,
+        heartbeat: float,
     ) -> None:
         self.alias = alias
         self.captured = {table.table: table for table in registry.captured_tables(alias)}
@@ -71,7 +78,7 @@ class LiveDatabase:
         self._complained: set[tuple[str, str]] = set()
         parameters = connections[alias].get_connection_params()
         dsn = {name: value for name, value in parameters.items() if name != "cursor_factory"}
-        self.listener = Listener(dsn, process_id, self.receive)
+        self.listener = Listener(dsn, process_id, self.receive, heartbeat)
 
     @property
     def channel(self) -> str:
@@ -314,4 +321,3 @@ def _deliver_merged(step: Step, boxes: Mapping[MergeBox[Batch], list[LiveQuery]]
                 batches[view] = batch
         if batch.messages:
             box.send(batch)
-

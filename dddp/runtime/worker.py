@@ -66,7 +66,10 @@ class Worker:
     def _live_database(self, alias: str) -> LiveDatabase:
         readers = Pool(f"{alias} read", self.settings.read_pool_size)
         self._readers.append(readers)
-        return LiveDatabase(alias, API, self._process_id, readers, self.settings.query_time_limit)
+        settings = self.settings
+        return LiveDatabase(
+            alias, API, self._process_id, readers, settings.query_time_limit, settings.feed_heartbeat
+        )
 
     def start(self, addresses: Sequence[Address]) -> None:
         """Listen on the addresses and to the databases, and serve.

@@ -327,6 +327,24 @@ def test_status_names_the_tables_and_the_mend():
     assert str(Status()) == "ready"
 
 
+def test_role_that_may_not_read_is_told_the_grant(shop, writer):
+    """It looks by itself, without a right on dddp's tables but what everybody has."""
+    run(
+        writer,
+        "DO $$BEGIN CREATE ROLE web; EXCEPTION WHEN duplicate_object THEN END$$",
+        "GRANT USAGE ON SCHEMA shop TO web",
+        "GRANT SELECT ON shop.author TO web",
+    )
+    with shop.cursor() as cursor:
+        cursor.execute("SET ROLE web")
+        status = capture.status(shop, BOTH, triggers=True)
+        cursor.execute("RESET ROLE")
+
+    assert not status.ready
+    grant = "GRANT SELECT ON shop.book TO web"
+    assert str(status) == f"the role web may not read bookstore.book; run as its owner: {grant}"
+
+
 def test_signals_in_a_database_without_registration_give_keys_only(shop, writer, feed):
     capture.install(shop, [], triggers=False)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import gevent
@@ -12,37 +12,12 @@ from gevent.event import Event
 
 from dddp.changes import FeedEvent, Gap, Mark, Transaction
 from dddp.errors import FeedUnavailable
-from dddp.feed.listener import Listener
 from tests.feed.conftest import AUTHOR, BOOK
+from tests.feed.listening import PATIENCE, RecordingListener, kill
 from tests.feed.recording import run
 from tests.feed.test_capture import insert_book
 
 book, author = BOOK.table, AUTHOR.table
-PATIENCE = 10.0  # seconds
-ids = (f"t{number}" for number in itertools.count())
-
-
-class RecordingListener(Listener):
-    """Keeps what it is told; ``until`` waits for it."""
-
-    def __init__(self, dsn: str) -> None:
-        super().__init__(dsn, next(ids), self.record)
-        self.events: list[FeedEvent] = []
-        self._more = Event()
-
-    def record(self, batch: list[FeedEvent]) -> None:
-        self.events += batch
-        self._more.set()
-
-    def until(self, enough: Callable[[list[FeedEvent]], Any]) -> list[FeedEvent]:
-        with gevent.Timeout(PATIENCE):
-            while not enough(self.events):
-                self._more.clear()
-                self._more.wait()
-        return self.events
-
-    def written(self) -> list[str]:
-        return [c.key for event in self.events if isinstance(event, Transaction) for c in event.changes]
 
 
 @pytest.fixture
@@ -174,7 +149,7 @@ def test_killed_connection_is_a_gap_and_everything_is_listened_to_again(listener
     run(writer, insert_book(1))
     listener.until(len)
 
-    _kill(connect, listener)
+    kill(connect, listener)
     listener.until(lambda events: [event for event in events if isinstance(event, Gap)])
     run(writer, insert_book(2))
     listener.until(lambda events: "2" in listener.written())
@@ -183,7 +158,7 @@ def test_killed_connection_is_a_gap_and_everything_is_listened_to_again(listener
 
 
 def test_listen_while_the_connection_is_away_waits_for_it(listener, connect, writer):
-    _kill(connect, listener)
+    kill(connect, listener)
     while listener.connected:
         gevent.sleep(0)
 
@@ -192,14 +167,6 @@ def test_listen_while_the_connection_is_away_waits_for_it(listener, connect, wri
 
     listener.until(lambda events: "1" in listener.written())
     assert isinstance(listener.events[0], Gap)
-
-
-def _kill(connect: Any, listener: RecordingListener) -> None:
-    run(
-        connect(),
-        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-        f"WHERE application_name = 'dddp {listener.channel.removeprefix('dddp.@')}'",
-    )
 
 
 def test_event_that_is_not_handled_is_a_gap(listener, writer):
