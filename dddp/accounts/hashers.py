@@ -1,7 +1,8 @@
 """Password hashers for Meteor's clients, which send the SHA-256 of a password, and Django's forms, which send the text.
 
 A hasher of this kind hashes the text's SHA-256: from a text it makes that first, a ``Digest`` is it already. So either
-opens the same account. Under gevent the hashing runs in a thread: it takes too long for the other clients.
+opens the same account. Under gevent all hashers of this module work in threads: hashing takes so long, on purpose, that
+the event loop, and with it every other client, would stand still.
 """
 
 from __future__ import annotations
@@ -14,7 +15,14 @@ from typing import Any, TypeVar
 
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 
-__all__ = ["Digest", "DigestHasher", "DigestPBKDF2PasswordHasher", "digest_of"]
+__all__ = [
+    "Digest",
+    "DigestHasher",
+    "DigestPBKDF2PasswordHasher",
+    "ThreadedHasher",
+    "ThreadedPBKDF2PasswordHasher",
+    "digest_of",
+]
 
 T = TypeVar("T")
 
@@ -38,13 +46,21 @@ def digest_of(password: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-class DigestHasher:
-    """Mix-in for a hasher of Django: it then takes texts and digests. Give the class an ``algorithm`` of its own."""
+class ThreadedHasher:
+    """Mix-in for a hasher of Django: it then works in a thread."""
 
     def encode(self, password: str, salt: str, *args: Any, **options: Any) -> str:
         """The encoded password, as of the hasher that this is mixed into."""
         encode: Callable[..., str] = super().encode  # type: ignore[misc]
-        return in_thread(encode, digest_of(password), salt, *args, **options)
+        return in_thread(encode, password, salt, *args, **options)
+
+
+class DigestHasher(ThreadedHasher):
+    """Mix-in for a hasher of Django: it then takes texts and digests. Give the class an ``algorithm`` of its own."""
+
+    def encode(self, password: str, salt: str, *args: Any, **options: Any) -> str:
+        """The encoded digest, as of the hasher that this is mixed into."""
+        return super().encode(digest_of(password), salt, *args, **options)
 
 
 class DigestPBKDF2PasswordHasher(DigestHasher, PBKDF2PasswordHasher):
@@ -53,10 +69,14 @@ class DigestPBKDF2PasswordHasher(DigestHasher, PBKDF2PasswordHasher):
     algorithm = "digest_pbkdf2_sha256"
 
 
+class ThreadedPBKDF2PasswordHasher(ThreadedHasher, PBKDF2PasswordHasher):
+    """Django's default hasher, for passwords that it has stored: reads what that wrote."""
+
+
 def in_thread(function: Callable[..., T], *args: Any, **options: Any) -> T:
     """Call a function that computes long: in a thread where gevent's event loop would stand still, else right here."""
     monkey = sys.modules.get("gevent.monkey")
-    if monkey is None or not monkey.is_module_patched("thread"):
+    if monkey is None or not monkey.is_module_patched("threading"):
         return function(*args, **options)
     from gevent import get_hub
 

@@ -7,7 +7,7 @@ from django.contrib.auth.hashers import check_password, identify_hasher, make_pa
 
 from dddp.accounts.checks import check_password_hashers
 from dddp.accounts.credentials import new_password
-from dddp.accounts.hashers import Digest, DigestPBKDF2PasswordHasher, digest_of
+from dddp.accounts.hashers import Digest, DigestHasher, ThreadedPBKDF2PasswordHasher, digest_of
 from dddp.accounts.tokens import hash_of
 from dddp.api import MeteorError
 from tests.accounts.conftest import PASSWORD, digest
@@ -59,7 +59,7 @@ def test_text_is_stored_anew(hashers: object) -> None:
 
     assert not check_password(Digest(digest()["digest"]), stored[0])
     assert check_password(PASSWORD, stored[0], setter=lambda text: stored.append(make_password(text)))
-    assert isinstance(identify_hasher(stored[-1]), DigestPBKDF2PasswordHasher)
+    assert isinstance(identify_hasher(stored[-1]), DigestHasher)
     assert check_password(Digest(digest()["digest"]), stored[-1])
 
 
@@ -87,3 +87,9 @@ def test_hash_of_a_token() -> None:
         hash_of("MZiRE6RQhqB65IiY3bPcVfFYf12rmSPARB3R8nXUFEW")
         == "X2OjqMAz9mlax1q08SErvScTLhQ9w24IjnJSqW2IaQo="
     )
+
+
+def test_threaded_hasher_reads_what_djangos_wrote() -> None:
+    encoded = make_password(PASSWORD, hasher="pbkdf2_sha256")
+
+    assert ThreadedPBKDF2PasswordHasher().verify(PASSWORD, encoded)

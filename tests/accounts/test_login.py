@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import time
 from typing import Any
 
 import pytest
 
 from tests.accounts.conftest import PASSWORD, Accounts, digest
+from tests.accounts.project.hashers import SECONDS, SLOW, FastPBKDF2Hasher
 from tests.client import StrictClient
 from tests.strict import Message, RemoteError
 
@@ -149,10 +151,8 @@ def test_failed_login_leaves_the_login_there_was(accounts: Accounts, client: Str
 
 def test_password_stored_by_django_alone(accounts: Accounts, client: StrictClient, ann: str) -> None:
     """No digest opens it, until a login with the text has stored it anew."""
-    accounts.django(
-        "from django.contrib.auth.hashers import make_password; "
-        f"User.objects.filter(username='ann').update(password=make_password('{PASSWORD}', hasher='pbkdf2_sha256'))"
-    )
+    stored = FastPBKDF2Hasher().encode(PASSWORD, "salt")
+    accounts.execute("UPDATE auth_user SET password = %s WHERE id = %s", stored, ann)
 
     assert refusal(client, "login", {"user": ANN, "password": digest()}) == WRONG
     assert accounts.server.wait_for_log(f"password of user {ann} is stored in a form")
@@ -160,10 +160,19 @@ def test_password_stored_by_django_alone(accounts: Accounts, client: StrictClien
     assert accounts.log_in(client, "ann", digest())["id"] == ann
 
 
-def test_password_stored_for_digests_opens_djangos_forms(accounts: Accounts) -> None:
-    check = f"from django.contrib.auth import authenticate; print(authenticate(username='ann', password='{PASSWORD}'))"
+@pytest.mark.parametrize("name", ["ann", "nobody"])
+def test_hashing_does_not_keep_other_clients_waiting(
+    accounts: Accounts, client: StrictClient, name: str
+) -> None:
+    longest = 0.0
+    with accounts.client() as other:
+        login = client.invoke("login", {"user": {"username": name}, "password": SLOW})
+        while not login.done:
+            begun = time.monotonic()
+            other.ping()
+            longest = max(longest, time.monotonic() - begun)
 
-    assert accounts.django(check).split() == ["ann"]
+    assert longest < SECONDS / 2
 
 
 # -- The user's document, and the order of messages
@@ -307,21 +316,22 @@ def test_login_clears_the_users_expired_tokens(accounts: Accounts) -> None:
         assert accounts.tokens() == 1
 
 
+def test_command_clears_all_expired_tokens(accounts: Accounts, client: StrictClient) -> None:
+    accounts.log_in(client)
+    accounts.log_in(client)
+    first = "SELECT min(id) FROM dddp_accounts_logintoken"
+    accounts.execute(f"UPDATE dddp_accounts_logintoken SET expires = now() WHERE id = ({first})")
+    told = accounts.django(
+        "from django.core.management import call_command; call_command('ddp_clear_tokens')"
+    )
+
+    assert (told.strip(), accounts.tokens()) == ("1 login tokens deleted", 1)
+
+
 def test_migrations_make_what_the_models_say(accounts: Accounts) -> None:
     call = "from django.core.management import call_command; call_command('makemigrations', check=True, dry_run=True)"
 
     assert "No changes detected" in accounts.django(call)
-
-
-def test_command_clears_all_expired_tokens(accounts: Accounts, client: StrictClient) -> None:
-    accounts.log_in(client)
-    client.call("logout")
-    accounts.log_in(client)
-    call = "from django.core.management import call_command; call_command('ddp_clear_tokens')"
-
-    assert "0 login tokens deleted" in accounts.django(call)
-    accounts.execute("UPDATE dddp_accounts_logintoken SET expires = now()")
-    assert "1 login tokens deleted" in accounts.django(call)
 
 
 def test_resume_where_only_the_row_was_changed(accounts: Accounts, client: StrictClient, ann: str) -> None:

@@ -99,7 +99,6 @@ def test_without_a_login_there_are_no_tokens(client: StrictClient, method: str) 
     "change",
     [
         "user.is_active = False; user.save()",
-        "user.set_password('another password'); user.save()",
         "user.set_password('another password'); user.save(update_fields=['password'])",
     ],
 )
@@ -132,9 +131,13 @@ def test_other_changes_of_the_user_end_nothing(accounts: Accounts, client: Stric
 
 
 def test_deleted_user(accounts: Accounts, client: StrictClient) -> None:
-    accounts.django("User.objects.create_user('eve', password='correct horse')")
+    accounts.execute(
+        "INSERT INTO auth_user (username, password, email, first_name, last_name, is_staff, is_superuser, is_active, "
+        "date_joined) SELECT 'eve', password, '', '', '', false, false, true, now() FROM auth_user "
+        "WHERE username = 'ann'"
+    )
     token = accounts.log_in(client, "eve")["token"]
-    accounts.django("User.objects.get(username='eve').delete()")
+    accounts.execute("DELETE FROM dddp_accounts_logintoken; DELETE FROM auth_user WHERE username = 'eve'")
 
     assert is_out(accounts, client, token)
 
