@@ -7,6 +7,7 @@ live queries that use it (``Delta``). Pure; only the router writes here.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,12 +44,13 @@ class Delta:
 
 
 class LiveSet:
-    """One set: which row has which value, and how many rows have each."""
+    """One set: which row has which value, and how many rows have each. A row whose value is NULL counts for nothing."""
 
-    __slots__ = ("counts", "loaded", "predicate", "read_value", "rows", "spec", "users")
+    __slots__ = ("counts", "depth", "loaded", "predicate", "read_value", "rows", "spec", "users")
 
     def __init__(self, spec: SetSpec) -> None:
         self.spec = spec
+        self.depth = _depth(spec)
         self.predicate = Predicate(spec.where)
         self.read_value = spec.column.reader()
         self.loaded = False  #: whether it shows the process's position of the feed
@@ -57,12 +59,18 @@ class LiveSet:
         self.users: dict[LiveQuery, None] = {}
 
 
+def _depth(spec: SetSpec) -> int:
+    """How deep sets are nested in a set's condition."""
+    return max((1 + _depth(use.values) for use in uses_of(spec.where)), default=0)
+
+
 class LiveSets:
     """All live sets of one database, and the values they have."""
 
     def __init__(self) -> None:
         self._sets: dict[SetSpec, LiveSet] = {}
-        self._index: dict[Table, Index[LiveSet]] = {}
+        #: By depth: a set is judged when those that its condition uses have followed the whole transaction.
+        self._index: defaultdict[int, dict[Table, Index[LiveSet]]] = defaultdict(dict)
         self._holders: dict[tuple[Table, Key], dict[LiveSet, None]] = {}
         self._containing: dict[Any, dict[SetSpec, None]] = {}
         self._outer: dict[SetSpec, dict[LiveSet, None]] = {}  #: set -> the sets whose conditions use it
@@ -101,7 +109,7 @@ class LiveSets:
     def _make(self, spec: SetSpec) -> LiveSet:
         live_set = self._sets[spec] = LiveSet(spec)
         self.members[spec] = live_set.counts
-        self._index.setdefault(spec.table, Index()).add(live_set, live_set.predicate)
+        self._index[live_set.depth].setdefault(spec.table, Index()).add(live_set, live_set.predicate)
         for use in uses_of(spec.where):
             self._outer.setdefault(use.values, {})[live_set] = None
         return live_set
@@ -110,10 +118,12 @@ class LiveSets:
         spec = live_set.spec
         self._empty(live_set)
         del self._sets[spec], self.members[spec]
-        index = self._index[spec.table]
-        index.remove(live_set)
-        if not len(index):
-            del self._index[spec.table]
+        indexes = self._index[live_set.depth]
+        indexes[spec.table].remove(live_set)
+        if not len(indexes[spec.table]):
+            del indexes[spec.table]
+        if not indexes:
+            del self._index[live_set.depth]
         for use in uses_of(spec.where):
             outer = self._outer.get(use.values, {})
             outer.pop(live_set, None)
@@ -127,7 +137,8 @@ class LiveSets:
         live_set = self._sets[spec]
         self._empty(live_set)
         for key, value in rows.items():
-            self._put(live_set, key, value)
+            if value is not None:
+                self._put(live_set, key, value)
         live_set.loaded = True
 
     def unload(self, tables: Iterable[Table] | None = None) -> None:
@@ -138,44 +149,57 @@ class LiveSets:
         for live_set in self._sets.values():
             if chosen is None or live_set.spec.table in chosen:
                 live_set.loaded = False
+                self._outdate_users(live_set)
+
+    def _outdate_users(self, live_set: LiveSet) -> None:
+        """What is known of the sets whose conditions use a set is out of date, and so on."""
+        for outer in self._outer.get(live_set.spec, ()):
+            outer.loaded = False
+            self._outdate_users(outer)
 
     def apply(self, changes: Iterable[Change]) -> dict[LiveSet, Delta]:
         """Follow a transaction. Returns the sets whose members it changed, with what it changed.
 
         A set whose condition uses one of them is out of date then: ``LiveSet.loaded`` tells.
         """
-        deltas: dict[LiveSet, Delta] = {}
-        for change in changes:
-            for live_set in self._looking_at(change):
-                if live_set.loaded:
-                    self._move(live_set, change, deltas)
-        changed = {live_set: delta for live_set, delta in deltas.items() if delta.entered or delta.left}
-        for live_set in changed:
-            for outer in self._outer.get(live_set.spec, ()):
-                outer.loaded = False
+        changes = list(changes)
+        changed: dict[LiveSet, Delta] = {}
+        for depth in sorted(self._index):
+            deltas: dict[LiveSet, Delta] = {}
+            for change in changes:
+                for live_set in self._looking_at(change, depth):
+                    if live_set.loaded:
+                        self._move(live_set, change, deltas)
+            for live_set, delta in deltas.items():
+                if delta.entered or delta.left:
+                    changed[live_set] = delta
+                    self._outdate_users(live_set)
         return changed
 
-    def _looking_at(self, change: Change) -> Iterable[LiveSet]:
-        looking = dict(self._holders.get((change.table, change.key), {}))
-        index = self._index.get(change.table)
+    def _looking_at(self, change: Change, depth: int) -> Iterable[LiveSet]:
+        """The sets of a depth that have a value of the changed row, and those that it may enter."""
+        holders = self._holders.get((change.table, change.key), ())
+        looking = {live_set: None for live_set in holders if live_set.depth == depth}
+        index = self._index[depth].get(change.table)
         if index is not None and change.kind is Kind.ROW and change.row is not None:
             looking.update(dict.fromkeys(index.candidates(change.row, self.containing)))
         return looking
 
     def _move(self, live_set: LiveSet, change: Change, deltas: dict[LiveSet, Delta]) -> None:
-        row = change.row if change.kind is Kind.ROW else None
-        if row is not None and not live_set.predicate(row, self.members):
-            row = None
-        delta = deltas.get(live_set) or Delta()
-        if change.key in live_set.rows:
-            value = live_set.rows[change.key]
-            if row is not None and live_set.read_value(row) == value:
-                return
-            if self._take(live_set, change.key):
-                delta.leave(value)
-        if row is not None and self._put(live_set, change.key, live_set.read_value(row)):
-            delta.enter(live_set.read_value(row))
-        deltas[live_set] = delta
+        before, after = live_set.rows.get(change.key), self._value(live_set, change)
+        if before == after:
+            return
+        delta = deltas.setdefault(live_set, Delta())
+        if before is not None and self._take(live_set, change.key):
+            delta.leave(before)
+        if after is not None and self._put(live_set, change.key, after):
+            delta.enter(after)
+
+    def _value(self, live_set: LiveSet, change: Change) -> Any:
+        """What a row's value in a set is after a change; None when it has none there."""
+        if change.kind is not Kind.ROW or change.row is None:
+            return None
+        return live_set.read_value(change.row) if live_set.predicate(change.row, self.members) else None
 
     def _put(self, live_set: LiveSet, key: Key, value: Any) -> bool:
         """Enter a row; whether its value is new in the set."""

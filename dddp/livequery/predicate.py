@@ -42,8 +42,10 @@ __all__ = [
     "Sets",
     "all_of",
     "any_of",
+    "in_set",
     "nan_last",
     "negate",
+    "untrue",
 ]
 
 Sets: TypeAlias = Mapping["SetSpec", Collection[Any]]
@@ -442,15 +444,14 @@ class SetSpec:
 
     table: Table
     where: Expression  #: over the table's rows; may have sets of its own
-    column: Column  #: whose values are the members
+    column: Column  #: whose values are the members; NULL is none
 
 
 @dataclass(frozen=True, slots=True)
 class InSet(_OfColumn):
-    """``column IN (SELECT ...)``, with NULL as SQL has it.
+    """Whether a set has the column's value: ``EXISTS``, TRUE or FALSE and never NULL. NULL is in no set.
 
-    A filter through a foreign key is this; an anti-join (``NOT EXISTS``) is
-    ``any_of([IsNull(column), negate(InSet(column, values))])`` over a set without NULLs.
+    So its negation is ``NOT EXISTS``, which is TRUE for NULL.
     """
 
     column: Column
@@ -460,12 +461,8 @@ class InSet(_OfColumn):
         read, key = self.column.reader(), self.values
 
         def test(row: Row, sets: Sets) -> bool | None:
-            members, value = sets[key], read(row)
-            if value is not None and value in members:
-                return True
-            if not members:
-                return False
-            return None if value is None or None in members else False
+            value = read(row)
+            return value is not None and value in sets[key]
 
         return test
 
@@ -586,9 +583,44 @@ def any_of(parts: Iterable[Expression]) -> Expression:
     return Or(tuple(kept)) if len(kept) > 1 else kept[0] if kept else NEVER
 
 
+def in_set(column: Column, values: SetSpec) -> Expression:
+    """Whether a set has the column's value; an empty set needs not be kept."""
+    return NEVER if values.where == NEVER else InSet(column, values)
+
+
 def negate(part: Expression) -> Expression:
     """NOT, pushed inwards, so that what can be indexed stays visible."""
     return part.negated()
+
+
+def untrue(part: Expression, nullable: Callable[[Column], bool]) -> Expression:
+    """What is TRUE of just those rows of which ``part`` is not: it is FALSE or NULL.
+
+    Args:
+        nullable: whether a column may be NULL.
+    """
+    match part:
+        case And(parts):
+            return any_of(untrue(each, nullable) for each in parts)
+        case Or(parts):
+            return all_of(untrue(each, nullable) for each in parts)
+        case In(column, values, True):
+            return untrue(In(column, values), nullable)
+        case Compare(constant=None):
+            return ALWAYS
+    return any_of([negate(part), *(IsNull(column) for column in _nullifying(part) if nullable(column))])
+
+
+def _nullifying(part: Expression) -> tuple[Column, ...]:
+    """The columns of a leaf that make it NULL when they are."""
+    match part:
+        case Not(inner):
+            return _nullifying(inner)
+        case CompareColumns(left, _, right):
+            return left, right
+        case Compare(column) | In(column) | MatchesText(column) | Elements(column):
+            return (column,)
+    return ()
 
 
 # -- A query's predicate

@@ -53,6 +53,7 @@ __all__ = [
     "NUMBERS",
     "TEXT",
     "ColumnType",
+    "DocumentKey",
     "Family",
     "Operand",
     "Refused",
@@ -67,7 +68,7 @@ class Refused(Exception):
 #: The type's name is for people. A type without collations counts as deterministic.
 LOOK_UP = """
 SELECT a.attname, a.atttypid::bigint, format_type(a.atttypid, a.atttypmod), a.attcollation::bigint,
-       COALESCE(c.collisdeterministic, true)
+       COALESCE(c.collisdeterministic, true), a.attnotnull
   FROM pg_catalog.pg_attribute a
   LEFT JOIN pg_catalog.pg_collation c ON c.oid = a.attcollation
  WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
@@ -82,6 +83,7 @@ class ColumnType:
     name: str  #: as SQL writes it
     collation: int  #: 0 for types that have none
     deterministic: bool  #: texts are equal when their bytes are
+    not_null: bool  #: no row has NULL there
 
 
 _known: dict[tuple[str, str], Mapping[str, ColumnType]] = {}

@@ -15,16 +15,16 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from django.core.exceptions import EmptyResultSet, FullResultSet
 from django.db import connections, models
-from django.db.models import Func
-from django.db.models.expressions import Col
+from django.db.models import Exists, Func
+from django.db.models.expressions import Col, NegatedExpression
+from django.db.models.lookups import Exact, Lookup
 from django.db.models.lookups import In as InLookup
-from django.db.models.lookups import Lookup
+from django.db.models.lookups import IsNull as IsNullLookup
 from django.db.models.sql import Query
-from django.db.models.sql.constants import INNER
 from django.db.models.sql.datastructures import BaseTable, Join
 from django.db.models.sql.where import AND, OR, NothingNode, WhereNode
 from django.utils import timezone
@@ -45,12 +45,13 @@ from dddp.livequery.predicate import (
     IsNull,
     MatchesText,
     Not,
-    Or,
     Predicate,
     SetSpec,
     all_of,
     any_of,
+    in_set,
     negate,
+    untrue,
 )
 from dddp.livequery.setuse import uses_of
 from dddp.orm.columns import (
@@ -61,17 +62,16 @@ from dddp.orm.columns import (
     MOMENT,
     NUMBERS,
     TEXT,
-    ColumnType,
     Family,
     Operand,
     Refused,
-    column_types,
 )
 from dddp.orm.documents import ModelShape
+from dddp.orm.joins import At, Joins, Level, references
 from dddp.orm.sets import rows_of
-from dddp.orm.tables import concrete, leads_to_many, nodes, table_of, used_aliases
+from dddp.orm.tables import nodes, table_of, used_aliases
 
-__all__ = ["Level", "NotCompilable", "compile_predicate", "everything", "nothing", "operand_of", "sets_of"]
+__all__ = ["NotCompilable", "compile_predicate", "everything", "nothing", "sets_of"]
 
 everything = Predicate(ALWAYS)
 """The predicate of an unfiltered query: each row of the table belongs to it."""
@@ -101,7 +101,9 @@ def compile_predicate(
     try:
         if query.model is None or table_of(query.model) != shape.table:
             raise Refused("it joins the tables of a model and its parents")
-        expression = _Where(query, database, known).whole()
+        if query.is_sliced:
+            raise Refused("it is a slice")
+        expression = _Where(query, database, known, outermost=True).whole()
     except Refused as refused:
         return NotCompilable(str(refused))
     return everything if expression == ALWAYS else nothing if expression == NEVER else Predicate(expression)
@@ -128,11 +130,10 @@ def sets_of(predicate: Predicate, database: str) -> dict[SetSpec, Callable[[], m
 
 
 def _refuse_more_than_where(query: Query) -> None:
-    """Refuse what lets another row in or out than WHERE does."""
+    """Refuse what lets another row in or out than WHERE does. Rows may come twice."""
     found = {
-        "it is a slice": query.is_sliced,
         "it combines queries": bool(query.combinator),
-        "it is distinct": query.distinct,
+        "it is distinct by some columns": bool(query.distinct_fields),
         "it contains raw SQL": bool(query.extra or query.extra_tables),
         "it aggregates": query.group_by is not None,
         "it joins something else than tables": not all(
@@ -178,264 +179,69 @@ COLUMN = r"\$(\d)"
 FOLDING = {"iexact", "icontains", "istartswith", "iendswith"}
 PATTERNS = {"regex", "iregex"}
 
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """One table of the query."""
-
-    model: type[models.Model]
-    types: Mapping[str, ColumnType]
-    carried: frozenset[str]
-
-
-def operand_of(level: Level, field: Any, connection: Any, *, read: bool = False) -> Operand:
-    """A column of a table as lookups and orders name it.
-
-    Args:
-        read: see ``Operand``.
-
-    Raises:
-        Refused: it is another table's, or the feed does not carry it.
-    """
-    if field not in level.model._meta.local_concrete_fields:
-        raise Refused(f"{field.name} is a column of another table")
-    if not (field.primary_key or field.is_relation or field.column in level.carried):
-        raise Refused(
-            f"{field.name} is not in the feed: publish it, or name it in the collection's filter_fields"
-        )
-    loaded = field.get_col(level.model._meta.db_table)
-    converters = (*connection.ops.get_db_converters(loaded), *loaded.get_db_converters(connection))
-    type_ = level.types.get(field.column)
-    if type_ is None:
-        raise Refused(f"the database does not tell the type of {field.name}; run migrate")
-    return Operand(field, type_, converters, connection.timezone_name, read)
-
-
-@dataclass(frozen=True, slots=True)
-class _Related:
-    """A test of the one row that a row refers to, as a test of the row: what says that it is TRUE, and FALSE."""
-
-    true: Expression
-    false: Expression
-
-    def negated(self) -> Any:
-        return _Related(self.false, self.true)
+#: A column of a query, by alias and attname.
+Place: TypeAlias = tuple[str, str]
 
 
 class _Where:
-    """Translates the WHERE of one query.
-
-    Args:
-        joined: it is part of a query that joins tables.
-    """
+    """Translates the WHERE of one query, or of a subquery."""
 
     def __init__(
-        self, query: Query, database: str, carried: Mapping[Table, frozenset[str]], *, joined: bool = False
+        self, query: Query, database: str, carried: Mapping[Table, frozenset[str]], *, outermost: bool
     ) -> None:
-        self.query = query
+        _refuse_more_than_where(query)
+        self.query, self.base = _with_base(query)
         self.database = database
         self.connection = connections[database]
-        self.compiler: Any = query.get_compiler(using=database)
-        self.base = query.base_table
+        self.compiler: Any = self.query.get_compiler(using=database)
         self.carried = carried
-        nested = any(isinstance(getattr(node, "rhs", None), Query) for node in self._conjuncts(query.where))
-        self.reads_rows = joined or nested or len(used_aliases(query)) > 1
-        self.levels: dict[str | None, Level] = {}
+        read = not outermost or len(used_aliases(query)) > 1 or _has_subquery(query)
+        plain = self.base if outermost else None
+        self.joins = Joins(self.query, database, carried, read=read, plain=plain)
 
     def whole(self) -> Expression:
         """What a row must be so that the query has it, whatever it joins."""
-        _refuse_more_than_where(self.query)
-        parts: list[Any] = []
-        many: dict[str, list[Expression]] = {}  # join to many rows -> what one of them must satisfy
-        for node in self._conjuncts(self.query.where):
-            alias = self._many(node)
-            if alias is not None:
-                many.setdefault(alias, []).append(self._of_one_of_many(node, alias))
-            else:
-                parts.append(self._same_row(node) or self.expression(node))
-        implied = {each for node in self._conjuncts(self.query.where) for each in self._implied(node)}
-        for alias in used_aliases(self.query):
-            if alias != self.base:
-                parts += self._existence(alias, many, implied)
-        return _settled(all_of(parts))
+        return self.joins.rows(self.base, self.formula(self.query.where))
 
-    def _implied(self, node: Any) -> Iterable[str]:
-        """The joined tables of which there is a row where a lookup is TRUE."""
-        absence = isinstance(node, Lookup) and node.lookup_name == "isnull" and node.rhs
-        if isinstance(node, Lookup) and not absence:
-            for alias in self._aliases(node):
-                yield from self._path(alias)
+    def formula(self, node: Any, present: Collection[Place] = ()) -> Any:
+        """A node of the WHERE as a formula over the rows that are joined.
 
-    def _aliases(self, lookup: Lookup[Any]) -> set[str]:
-        """The tables of this query that a lookup names columns of."""
-        columns: list[Any] = [each for each in nodes(lookup) if type(each) is Col]
-        return {each.alias for each in columns if each.alias in self.query.alias_map}
-
-    def _conjuncts(self, node: Any) -> Iterable[Any]:
-        if isinstance(node, WhereNode) and node.connector == AND and not node.negated:
-            for child in node.children:
-                yield from self._conjuncts(child)
-        else:
-            yield node
-
-    def expression(self, node: Any) -> Expression:
+        Args:
+            present: columns that the AND around the node says are not NULL.
+        """
         if isinstance(node, WhereNode):
             return self._connected(node)
         if isinstance(node, NothingNode):
             return NEVER
+        if isinstance(node, Exists):
+            return self._exists(node)
+        if isinstance(node, NegatedExpression):
+            return negate(self.formula(node.expression))
         if isinstance(node, Lookup):
-            return self._lookup(node)
+            return self._lookup(node, present)
         raise Refused(f"{type(node).__name__} is understood by PostgreSQL only")
 
-    def _connected(self, node: WhereNode) -> Expression:
+    def _connected(self, node: WhereNode) -> Any:
         if not node.children:
             return ALWAYS
         if node.connector not in (AND, OR):
             raise Refused("XOR is understood by PostgreSQL only")
+        present = _asked_for(node.children) if node.connector == AND else ()
         join = all_of if node.connector == AND else any_of
-        joined = join([self.expression(child) for child in node.children])
+        joined = join([self.formula(child, present) for child in node.children])
         return negate(joined) if node.negated else joined
 
-    # -- Other tables
-
-    def level(self, alias: str | None) -> Level:
-        """The table behind an alias."""
-        if alias not in self.levels:
-            joined = alias is not None and alias != self.base
-            related: Any = self._join(alias).join_field.related_model if joined else self.query.model
-            model = concrete(related)
-            carried = self.carried.get(table_of(model), frozenset())
-            self.levels[alias] = Level(model, column_types(model, self.database), carried)
-        return self.levels[alias]
-
-    def _join(self, alias: str | None) -> Any:
-        """The join that brings an alias in."""
-        return self.query.alias_map[str(alias)]
-
-    def _link(self, alias: str | None, name: str) -> Column:
-        """A column that tables are joined by."""
-        level = self.level(alias)
-        field = next(each for each in level.model._meta.local_concrete_fields if each.column == name)
-        operand = self._operand(level, field)
-        if operand.family.comparable is not None or not operand.family.paired:
-            raise Refused(f"{operand.name} joins tables by values that Python compares in another form")
-        return operand.column()
-
-    def _lifted(self, alias: str | None, expression: Expression, to: str | None = None) -> Expression:
-        """A test of a joined table's row as one of the row it is joined to, down to the query's own."""
-        while alias not in (self.base, to):
-            join = self._join(alias)
-            ((own, other),) = join.join_cols
-            column = self._link(alias, other)
-            if isinstance(expression, InSet) and expression.column == column:
-                values = expression.values  # references to the rows of this table: each has one
-            else:
-                values = SetSpec(table_of(self.level(alias).model), expression, column)
-            expression = InSet(self._link(join.parent_alias, own), values)
-            alias = join.parent_alias
-        return expression
-
-    def _related(self, alias: str, test: Expression) -> Any:
-        """A test of the one row that a row refers to; without such a row only IS NULL is true."""
-        if isinstance(test, IsNull):
-            join = self._join(alias)
-            if isinstance(join.join_field, models.ForeignKey) and not self._may_be_null(alias, test.columns):
-                # Only the row's own absence makes it NULL: the reference to it is NULL.
-                ((own, _),) = join.join_cols
-                reference = IsNull(self._link(join.parent_alias, own))
-                if join.parent_alias == self.base:
-                    return _Related(reference, negate(reference))
-                return self._related(join.parent_alias, reference)
-            present = self._lifted(alias, negate(test))
-            assert isinstance(present, InSet)
-            return _Related(any_of([IsNull(present.column), negate(present)]), present)
-        if isinstance(test, Not) and isinstance(test.part, IsNull):
-            return self._related(alias, test.part).negated()
-        true = self._lifted(alias, test)
-        # Where nothing can be NULL, what is not TRUE is FALSE, and one set tells both.
-        false = negate(true) if self._is_total(alias, test) else self._lifted(alias, negate(test))
-        return _Related(true, false)
-
-    def _is_total(self, alias: str, test: Expression) -> bool:
-        """Whether a test of a joined row is TRUE or FALSE for every row of the query that has such a row."""
-        *between, first = (self._join(each) for each in self._path(alias))
-        if isinstance(first.join_field, models.OneToOneRel) or any(map(_may_be_absent, between)):
-            return False
-        return not self._may_be_null(alias, test.columns)
-
-    def _may_be_null(self, alias: str, names: Collection[str]) -> bool:
-        """Whether some column may be NULL in a row that is there."""
-        fields = {each.attname: each for each in self.level(alias).model._meta.local_concrete_fields}
-        return any(fields[name].null for name in names)
-
-    def _existence(
-        self, alias: str, many: Mapping[str, list[Expression]], implied: Collection[str]
-    ) -> Iterable[Expression]:
-        """What an inner join asks for besides the WHERE: that there is a row."""
-        join = self._join(alias)
-        _refuse_loose(join)
-        if join.join_type != INNER:
-            return
-        if leads_to_many(join):
-            yield self._lifted(alias, all_of(many.get(alias, [])))
-        elif _may_be_absent(join) and alias not in implied:
-            ((own, _),) = join.join_cols
-            yield self._lifted(join.parent_alias, negate(IsNull(self._link(join.parent_alias, own))))
-
-    def _many(self, node: Any) -> str | None:
-        """The join to many rows that a lookup goes through."""
-        if not isinstance(node, Lookup):
-            return None
-        path = [each for alias in self._aliases(node) for each in self._path(alias) if self._is_many(each)]
-        if len(set(path)) > 1:
-            raise Refused("it goes through two relations to many rows")
-        return path[0] if path else None
-
-    def _path(self, alias: str | None) -> Iterable[str]:
-        """A joined table and those between it and the query's own."""
-        while alias is not None and alias != self.base:
-            yield alias
-            alias = self._join(alias).parent_alias
-
-    def _is_many(self, alias: str) -> bool:
-        return leads_to_many(self._join(alias))
-
-    def _of_one_of_many(self, lookup: Lookup[Any], many: str) -> Expression:
-        """A test of one of many related rows: lookups in one filter() are about the same one."""
-        if self._join(many).join_type != INNER:
-            raise Refused("it asks for the absence of related rows")
+    def _lookup(self, lookup: Lookup[Any], present: Collection[Place]) -> Any:
+        if isinstance(lookup, InLookup) and isinstance(lookup.rhs, Query):
+            return self._in_subquery(lookup, present)
+        conditional = isinstance(lookup.lhs, Exists | NegatedExpression)
+        if conditional and isinstance(lookup, Exact) and isinstance(lookup.rhs, bool):
+            condition = self.formula(lookup.lhs)
+            return condition if lookup.rhs else negate(condition)
         alias, test = self._translated(lookup)
-        if isinstance(test, IsNull):
-            raise Refused("it asks for the absence of related rows")
-        return test if alias == many else self._lifted(alias, test, to=many)
+        return test if test in (ALWAYS, NEVER) else At(alias, test, negate(test))
 
-    def _same_row(self, node: Any) -> Expression | None:
-        """The condition inside ``pk IN (SELECT pk FROM the same table WHERE ...)``."""
-        inner = getattr(node, "rhs", None)
-        if not (isinstance(node, InLookup) and isinstance(inner, Query) and type(node.lhs) is Col):
-            return None
-        key = self.level(self.base).model._meta.pk
-        selected = list(inner.select)
-        same = (
-            node.lhs.alias == self.base
-            and node.lhs.target == key
-            and inner.model is not None
-            and concrete(inner.model) is self.level(self.base).model
-            and len(selected) == 1
-            and type(selected[0]) is Col
-            and selected[0].target == key
-            and selected[0].alias == inner.base_table
-        )
-        return _Where(inner, self.database, self.carried, joined=True).whole() if same else None
-
-    def _lookup(self, lookup: Lookup[Any]) -> Expression:
-        if self._many(lookup) is not None:
-            raise Refused("a relation to many rows is part of OR or NOT")
-        alias, test = self._translated(lookup)
-        related: Expression = test if alias == self.base else self._related(str(alias), test)
-        return related
-
-    def _translated(self, lookup: Lookup[Any]) -> tuple[str | None, Expression]:
+    def _translated(self, lookup: Lookup[Any]) -> tuple[str, Expression]:
         """A lookup as a test of the row of one table, and which."""
         try:
             sql, parameters = self.compiler.compile(lookup)
@@ -445,17 +251,16 @@ class _Where:
             return self.base, ALWAYS
         sql, columns = self._with_columns_marked(lookup, sql)
         aliases = {col.alias for col in columns} or {self.base}
-        if not aliases <= {self.base, *self.query.alias_map}:
-            raise Refused(_reason(lookup, sql))
+        if not aliases <= self.query.alias_map.keys():
+            raise Refused("a subquery is tied to the row by something else than one pair of equal columns")
         if len(aliases) > 1:
             raise Refused("it compares columns of two tables")
         (alias,) = aliases
         for form, translate in FORMS:
             match = form.fullmatch(sql)
             if match:
-                level = self.level(alias)
-                named = [columns[int(n)].target for n in COLUMN_NUMBER.findall(sql)]
-                operands = [self._operand(level, field) for field in named]
+                named = [columns[int(n)] for n in COLUMN_NUMBER.findall(sql)]
+                operands = [self._operand(column) for column in named]
                 self._refuse_other_zone(lookup, operands[0])
                 return alias, translate(match, operands, list(parameters))
         raise Refused(_reason(lookup, sql))
@@ -467,8 +272,8 @@ class _Where:
             sql = sql.replace(column, f"${number}")
         return sql, list(columns.values())
 
-    def _operand(self, level: Level, field: Any) -> Operand:
-        return operand_of(level, field, self.connection, read=self.reads_rows)
+    def _operand(self, column: Any) -> Operand:
+        return self.joins.level(column.alias).operand(column.target)
 
     def _refuse_other_zone(self, lookup: Lookup[Any], operand: Operand) -> None:
         """Refuse parts of a time stamp in the current zone, when whoever runs the query again may have another."""
@@ -476,31 +281,140 @@ class _Where:
         if transformed and timezone.get_current_timezone() != timezone.get_default_timezone():
             raise Refused(f"a part of {operand.name} is compared in a time zone other than TIME_ZONE")
 
+    # -- Subqueries
 
-def _settled(expression: Any) -> Expression:
-    """The expression with what makes each test of a related row TRUE: negations have been pushed down to them."""
-    if isinstance(expression, _Related):
-        return expression.true
-    if isinstance(expression, And | Or):
-        return type(expression)(tuple(_settled(part) for part in expression.parts))
-    settled: Expression = expression
-    return settled
+    def _inner(self, query: Query) -> _Where:
+        return _Where(query, self.database, self.carried, outermost=False)
+
+    def _in_subquery(self, lookup: Any, present: Collection[Place]) -> Any:
+        """``column IN (SELECT column ...)``."""
+        if self._is_empty(lookup):
+            return NEVER
+        inner, selected = lookup.rhs, [*lookup.rhs.select, *lookup.rhs.annotation_select.values()]
+        if inner.is_sliced:
+            raise Refused("it contains a subquery that is a slice")
+        if type(lookup.lhs) is not Col or len(selected) != 1 or type(selected[0]) is not Col:
+            raise Refused("it contains a subquery of something else than a column")
+        where = self._inner(inner)
+        test = where.joins.rows(selected[0].alias, where.formula(inner.where))
+        own, values = self._set(lookup.lhs, where, selected[0], test)
+        found = in_set(own, values)
+        missing = negate(found)
+        if self._is_own_key(lookup.lhs) and where.selects_own_key(selected[0], self.joins.level(self.base)):
+            found, missing = test, untrue(test, self.joins.level(self.base).nullable)
+        if not (self._never_null(lookup.lhs, present) and where.gives_no_null(selected[0], values)):
+            return At(
+                lookup.lhs.alias, found, "it is NOT IN a subquery, and there may be NULL on either side"
+            )
+        return At(lookup.lhs.alias, found, missing)
+
+    def _is_empty(self, lookup: Any) -> bool:
+        """Whether Django knows that nothing passes."""
+        try:
+            self.compiler.compile(lookup)
+        except EmptyResultSet:
+            return True
+        return False
+
+    def _set(self, own: Any, where: _Where, selected: Any, test: Expression) -> tuple[Column, SetSpec]:
+        """A column's comparable form, and the set of the values that a subquery gives to compare with it."""
+        outer, inner = references(self._operand(own), where._operand(selected))
+        return outer, SetSpec(where.joins.level(selected.alias).table, test, inner)
+
+    def _is_own_key(self, column: Any) -> bool:
+        return bool(column.alias == self.base and column.target.primary_key)
+
+    def selects_own_key(self, selected: Any, level: Level) -> bool:
+        """Whether a subquery gives primary keys of a table: then it is about the row itself."""
+        return bool(self.joins.level(selected.alias).model is level.model and selected.target.primary_key)
+
+    def _never_null(self, column: Any, present: Collection[Place]) -> bool:
+        if _place(column) in present:
+            return True
+        nullable = self.joins.level(column.alias).nullable(self._operand(column).column())
+        return not nullable and self.joins.never_null(column.alias)
+
+    def gives_no_null(self, selected: Any, values: SetSpec) -> bool:
+        """Whether NULL is not among what a subquery gives."""
+        parts = values.where.parts if isinstance(values.where, And) else (values.where,)
+        asked = any(_excludes_null(part, values.column) for part in parts)
+        never = asked or not self.joins.level(selected.alias).nullable(values.column)
+        return never and self.joins.never_null(selected.alias)
+
+    def _exists(self, exists: Exists) -> Any:
+        """``EXISTS (SELECT ... WHERE column = outer.column AND ...)``: the outer column is one of some rows' column."""
+        query = exists.query
+        if query.low_mark or query.high_mark not in (None, 1):
+            raise Refused("it contains a subquery that is a slice")
+        where = self._inner(query)
+        conjuncts = list(_conjuncts(query.where))
+        links = [where.link(node) for node in conjuncts]
+        rest = all_of(
+            where.formula(node) for node, link in zip(conjuncts, links, strict=True) if link is None
+        )
+        if rest == NEVER:
+            return NEVER
+        ties = [link for link in links if link is not None]
+        if len(ties) != 1:
+            raise Refused(
+                "it contains a subquery that is not tied to the row by just one pair of equal columns"
+            )
+        ((inner, outer),) = ties
+        if outer.alias not in self.query.alias_map:
+            raise Refused("it contains a subquery that is tied to a row outside of the next query")
+        own, values = self._set(outer, where, inner, where.joins.rows(inner.alias, rest))
+        found = in_set(own, values)
+        return At(outer.alias, found, negate(found))
+
+    def link(self, node: Any) -> tuple[Any, Any] | None:
+        """The columns, of the subquery and of the outer query, that a lookup says are equal."""
+        if not isinstance(node, Exact) or type(node.lhs) is not Col or type(node.rhs) is not Col:
+            return None
+        sql, _ = self.compiler.compile(node)
+        sql, columns = self._with_columns_marked(node, sql)
+        within = [column.alias in self.query.alias_map for column in columns]
+        if not LINK.fullmatch(sql) or sorted(within) != [False, True]:
+            return None
+        inner, outer = columns if within[0] else reversed(columns)
+        return inner, outer
 
 
-def _foreign_key(join: Any) -> Any:
-    """The foreign key that a join follows, in whichever direction."""
-    relation = join.join_field
-    return relation if isinstance(relation, models.ForeignKey) else getattr(relation, "field", None)
+def _with_base(query: Query) -> tuple[Query, str]:
+    """The query, and the alias of the table that it reads from: the first that is read, whatever was left out."""
+    for alias in used_aliases(query):
+        if isinstance(query.alias_map[alias], BaseTable):
+            return query, alias
+    own = query.chain()
+    return own, str(own.get_initial_alias())
 
 
-def _refuse_loose(join: Any) -> None:
-    if not getattr(_foreign_key(join), "db_constraint", False):
-        raise Refused("it joins tables without a foreign key constraint")
+def _has_subquery(query: Query) -> bool:
+    return any(isinstance(node, Query) for node in nodes(query.where))
 
 
-def _may_be_absent(join: Any) -> bool:
-    """Whether a join to one row may find none."""
-    return isinstance(join.join_field, models.OneToOneRel) or bool(_foreign_key(join).null)
+def _conjuncts(node: Any) -> Iterable[Any]:
+    if isinstance(node, WhereNode) and node.connector == AND and not node.negated:
+        for child in node.children:
+            yield from _conjuncts(child)
+    else:
+        yield node
+
+
+def _place(column: Any) -> Place:
+    return column.alias, column.target.attname
+
+
+def _asked_for(conjuncts: Iterable[Any]) -> set[Place]:
+    """The columns of which one of the lookups says that they are not NULL."""
+    asking = (each for each in conjuncts if isinstance(each, IsNullLookup) and each.rhs is False)
+    return {_place(each.lhs) for each in asking if type(each.lhs) is Col}
+
+
+def _excludes_null(test: Expression, column: Column) -> bool:
+    """Whether a test is never TRUE where a column is NULL."""
+    if isinstance(test, Not):
+        return test.part == IsNull(column)
+    return isinstance(test, Compare | In | InSet | MatchesText) and test.column.name == column.name
 
 
 def _reason(lookup: Any, sql: str) -> str:
@@ -691,6 +605,7 @@ def _document(operand: Operand, parameter: Any) -> Any:
 
 
 COLUMN_NUMBER = re.compile(COLUMN)
+LINK = re.compile(rf"{COLUMN} = \(?{COLUMN}\)?")
 
 FORMS: list[tuple[re.Pattern[str], Callable[[re.Match[str], list[Operand], list[Any]], Expression]]] = [
     (re.compile(rf"(NOT )?{COLUMN}"), _is_true),

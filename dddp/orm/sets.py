@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from dddp.livequery.predicate import (
     Always,
     And,
     Column,
     Compare,
+    CompareColumns,
     Expression,
     In,
     InSet,
@@ -43,9 +44,8 @@ def rows_of(values: SetSpec, database: str) -> models.QuerySet[Any]:
         CannotWrite: the condition cannot be written as SQL.
     """
     model = concrete(model_of(values.table))
-    rows: models.QuerySet[Any] = model._base_manager.using(database).filter(
-        _condition(values.where, database)
-    )
+    condition = _condition(values.where, database) & _present(values.column)
+    rows: models.QuerySet[Any] = model._base_manager.using(database).filter(condition)
     return rows.order_by()
 
 
@@ -57,6 +57,10 @@ def _condition(where: Expression, database: str) -> Q:
             return Q(*(_condition(part, database) for part in parts))
         case Or(parts):
             return Q(*(_condition(part, database) for part in parts), _connector=Q.OR)
+        case CompareColumns(left, "<>", right):
+            return ~Q(**{_name(left): F(_name(right))}) & _present(left) & _present(right)
+        case CompareColumns(left, operator, right):
+            return Q(**{f"{_name(left)}__{LOOKUPS[operator]}": F(_name(right))})
         case Compare(column, "<>", constant):
             return ~Q(**{_name(column): constant}) & _present(column)
         case Compare(column, operator, constant):
@@ -72,13 +76,15 @@ def _condition(where: Expression, database: str) -> Q:
             return Q(**{f"{_name(column)}__in": inner})
         case Not(IsNull(column)):
             return _present(column)
-        case Not(In(column) | MatchesText(column) | InSet(column) as part):
+        case Not(In(column) | MatchesText(column) as part):
             return ~_condition(part, database) & _present(column)
+        case Not(InSet(column) as part):
+            return ~_condition(part, database) | ~_present(column)
     raise CannotWrite(f"a condition on a related row cannot be read back: {type(where).__name__}")
 
 
 def _present(column: Column) -> Q:
-    """SQL's NOT of a test is NULL where the column is; Django's would be true."""
+    """SQL's NOT of a test is NULL where the column is, Django's would be true; and NULL is in no set."""
     return Q(**{f"{_name(column)}__isnull": False})
 
 

@@ -16,8 +16,8 @@ from django.db.models.sql import Query
 from dddp.changes import Table
 from dddp.livequery.window import Order, Window
 from dddp.orm.columns import Refused, column_types
-from dddp.orm.compiler import Level, operand_of
 from dddp.orm.documents import ModelShape
+from dddp.orm.joins import Level
 from dddp.orm.tables import concrete
 
 __all__ = ["MAX_START", "window_of"]
@@ -53,10 +53,10 @@ def window_of(
     assert query.model is not None
     model = concrete(query.model)
     known = {*carried.get(shape.table, ()), *shape.columns}
-    level = Level(model, column_types(model, database), frozenset(known))
+    level = Level(model, column_types(model, database), frozenset(known), connections[database])
     terms = [each for each, _ in query.get_compiler(using=database).get_order_by()]
     fields = [_field(each, query) for each in terms]
-    orders = [_order(*each, level, database) for each in zip(terms, fields, strict=True)]
+    orders = [_order(*each, level) for each in zip(terms, fields, strict=True)]
     total = any(field.unique and not field.null for field in fields)
     return Window(orders, query.low_mark, query.high_mark, total=total)
 
@@ -72,8 +72,8 @@ def _field(term: Any, query: Query) -> Any:
     return field
 
 
-def _order(term: OrderBy, field: Any, level: Level, database: str) -> Order:
-    operand = operand_of(level, field, connections[database])
+def _order(term: OrderBy, field: Any, level: Level) -> Order:
+    operand = level.operand(field)
     family = operand.family
     if datetime.timedelta in family.constants:
         raise Refused(f"it is ordered by {operand.name}: durations are loaded with years as 365 days")

@@ -67,7 +67,7 @@ ROWS = st.fixed_dictionaries(
         "tags": st.none() | st.lists(st.none() | SMALL, max_size=3),
     }
 )
-MEMBERS = st.fixed_dictionaries({each: st.frozensets(st.none() | SMALL, max_size=4) for each in SETS})
+MEMBERS = st.fixed_dictionaries({each: st.frozensets(SMALL, max_size=4) for each in SETS})
 
 
 def indexed(predicates: Iterable[Predicate]) -> Index[int]:

@@ -31,8 +31,10 @@ from dddp.livequery.predicate import (
     SetSpec,
     all_of,
     any_of,
+    in_set,
     nan_last,
     negate,
+    untrue,
 )
 from tests.livequery.test_index import EXPRESSIONS, MEMBERS, ROWS
 
@@ -64,6 +66,18 @@ def test_three_values(one: bool | None, other: bool | None) -> None:
 def test_negate(expression: Any, row: Any, sets: Any) -> None:
     """Pushing NOT inwards changes no answer."""
     assert value(negate(expression), row, sets) == value(Not(expression), row, sets)
+
+
+@given(EXPRESSIONS, ROWS, MEMBERS)
+def test_untrue(expression: Any, row: Any, sets: Any) -> None:
+    """TRUE or not, FALSE and NULL alike."""
+    other = untrue(expression, lambda column: True)
+
+    assert Predicate(other)(row, sets) is not Predicate(expression)(row, sets)
+
+
+def test_untrue_of_a_column_that_is_never_null() -> None:
+    assert untrue(Compare(A, "=", 1), lambda column: False) == Compare(A, "<>", 1)
 
 
 def test_row_belongs_when_true() -> None:
@@ -113,16 +127,19 @@ def test_leaf(expression: Any, row: Any, expected: bool | None) -> None:
     assert value(expression, row) is expected
 
 
-@pytest.mark.parametrize(
-    ("members", "of_one", "of_null"),
-    [({1}, True, None), ({2}, False, None), ({2, None}, None, None), (set(), False, False)],
-)
-def test_live_set(members: set[Any], of_one: bool | None, of_null: bool | None) -> None:
-    """As ``IN (SELECT ...)``: NULL is in no set and only certainly outside of an empty one."""
+@pytest.mark.parametrize(("members", "of_one"), [({1}, True), ({2}, False), (set(), False)])
+def test_live_set(members: set[Any], of_one: bool) -> None:
+    """As ``EXISTS``: NULL is in no set, and that is certain."""
     sets = {TEAMS: members}
 
     assert value(InSet(A, TEAMS), {"a": 1}, sets) is of_one
-    assert value(InSet(A, TEAMS), {"a": None}, sets) is of_null
+    assert value(InSet(A, TEAMS), {"a": None}, sets) is False
+    assert value(negate(InSet(A, TEAMS)), {"a": None}, sets) is True
+
+
+def test_empty_set() -> None:
+    """It needs not be kept."""
+    assert in_set(A, SetSpec(TEAMS.table, NEVER, B)) == NEVER
 
 
 def test_live_sets_are_shared() -> None:

@@ -24,12 +24,15 @@ from dddp.livequery.predicate import (
     Elements,
     Expression,
     In,
+    InSet,
     IsNull,
     MatchesText,
     Predicate,
+    SetSpec,
     all_of,
     any_of,
     nan_last,
+    negate,
 )
 from dddp.orm import columns
 from dddp.orm.compiler import NotCompilable, compile_predicate, everything, nothing
@@ -73,6 +76,9 @@ def why_not(*conditions: Any, **lookups: Any) -> str:
 # -- Trees
 
 
+THROUGH = Work.topics.through
+OF_TOPIC = SetSpec(table_of(THROUGH), Compare(Column("topic_id"), "=", 1), Column("work_id"))
+HAS_TOPIC = InSet(Column("id"), OF_TOPIC)
 YEAR, TITLE, WRITER = Column("year"), Column("title"), Column("writer_id")
 
 
@@ -102,8 +108,14 @@ YEAR, TITLE, WRITER = Column("year"), Column("title"), Column("writer_id")
         (Work.objects.annotate(later=F("year") + 1).filter(year=1), Compare(YEAR, "=", 1)),
         (Work.objects.annotate(same=F("year")).filter(same=1), Compare(YEAR, "=", 1)),
         (Work.objects.filter(year=Value(1)), Compare(YEAR, "=", 1)),
+        (Work.objects.filter(year=1).distinct(), Compare(YEAR, "=", 1)),
+        (Work.objects.filter(pk__in=Work.objects.filter(year=1)), Compare(YEAR, "=", 1)),
+        (Work.objects.exclude(pk__in=Work.objects.filter(year=1)), Compare(YEAR, "<>", 1)),
+        (Work.objects.exclude(topics=1), negate(HAS_TOPIC)),
+        (Work.objects.filter(Exists(THROUGH.objects.filter(work=OuterRef("pk"), topic=1))), HAS_TOPIC),
+        (Work.objects.filter(Q(topics=1) | Q(year=1)), any_of([HAS_TOPIC, Compare(YEAR, "=", 1)])),
     ],
-    ids=range(20),
+    ids=range(26),
 )  # fmt: skip
 def test_tree(queryset: Any, expected: Expression) -> None:
     """AND, OR and NOT are Django's, NOT pushed inwards; the IS NOT NULLs that it adds are there."""
@@ -265,15 +277,19 @@ def test_anchors() -> None:
     ("queryset", "words"),
     [
         (Work.objects.order_by("year")[:5], "slice"),
-        (Work.objects.distinct(), "distinct"),
+        (Work.objects.distinct("year"), "distinct by some columns"),
         (Work.objects.union(Work.objects.filter(year=1)), "combines queries"),
         (Work.objects.annotate(n=Count("topics")).filter(n=1), "aggregates"),
         (Work.objects.filter(writer__name="a"), "name is not in the feed"),
         (Work.objects.filter(topics__word="a"), "word is not in the feed"),
-        (Work.objects.filter(writer__in=Writer.objects.filter(name="a")), "subquery"),
+        (Work.objects.filter(writer__in=Writer.objects.filter(name="a")), "name is not in the feed"),
         (Work.objects.filter(pk__in=Work.objects.order_by("year")[:1].values("pk")), "slice"),
-        (Work.objects.filter(Exists(Topic.objects.filter(works=OuterRef("pk")))), "subquery"),
-        (Work.objects.exclude(topics__word="a"), "subquery"),
+        (
+            Work.objects.filter(Exists(Topic.objects.filter(pk__gt=OuterRef("pk")))),
+            "one pair of equal columns",
+        ),
+        (Work.objects.filter(year=Writer.objects.values("pk")[:1]), "subquery"),
+        (Work.objects.exclude(topics__word="a"), "word is not in the feed"),
         (Work.objects.extra(where=["true"]), "ExtraWhere"),
         (Work.objects.extra(select={"a": "1"}), "raw SQL"),
         (Work.objects.filter(Q(year=1) ^ Q(year=2)), "XOR"),
@@ -287,7 +303,7 @@ def test_anchors() -> None:
         (Work.objects.annotate(n=Func("year", Value(3), function="generate_series")), "several rows"),
         (Work.objects.annotate(n=Lower("title", function="unnest")), "several rows"),
     ],
-    ids=range(22),
+    ids=range(23),
 )
 def test_refused_query(queryset: Any, words: str) -> None:
     assert words in reason(queryset)

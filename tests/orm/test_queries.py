@@ -158,7 +158,7 @@ def test_predicate_of_no_rows(queryset: Any) -> None:
     "queryset",
     [
         Work.objects.order_by("writer__name")[:5],
-        Work.objects.distinct(),
+        Work.objects.distinct("title"),
         Work.objects.union(Work.objects.all()),
         Work.objects.annotate(n=Count("topics")),
         Work.objects.filter(title__icontains="a"),

@@ -203,7 +203,7 @@ def test_order_by_text_is_left_to_postgresql(
         (SortedWork.objects.all()[:3], "ordered by name of another table"),
         (Everything.objects.order_by("pk")[5000:5010], "begins 5000 rows back"),
         (Work.objects.filter(topics__word="sea").order_by("pk")[:3], "more than once"),
-        (Everything.objects.order_by("pk").distinct()[:3], "it is distinct"),
+        (Everything.objects.order_by("pk").distinct("pk")[:3], "it is distinct by some columns"),
         (Everything.objects.filter(char__iexact="a").order_by("pk")[:3], "iexact ignores case"),
     ],
 )
