@@ -32,6 +32,7 @@ __all__ = [
     "Disconnect",
     "Envelope",
     "Method",
+    "OptionalId",
     "Ping",
     "Pong",
     "Sub",

@@ -247,7 +247,7 @@ class Connection:
             return
         self._handle(self._session.tick())
         if self._return is not None:
-            for id in self._return.tick():
+            for id in self._return.tick() & self._subscriptions.keys():
                 self._unsubscribe(Unsubscribe(id))
 
     # --- a client that has been cut off
@@ -292,7 +292,7 @@ class Connection:
         self._peer, channel = newcomer.surrender(self)
         self._application.absentees.discard(self)
         self._outbox.attach(channel, settings.outbox_limit, missing, log)
-        self._return = Return(self._settled(), set(self._subscriptions))
+        self._return = Return(self._settled(), self._subscriptions.keys() - self._leaving())
         self._session.resume()
         self._flush()
         self._outbox.pump()
@@ -312,6 +312,10 @@ class Connection:
         channel = self._outbox.surrender()
         self.finish()
         return peer, channel
+
+    def _leaving(self) -> set[messages.OptionalId]:
+        """The subscriptions whose ``unsub`` waits for an earlier message."""
+        return {event.id for event in self._queue or () if isinstance(event, Unsubscribe)}
 
     def _settled(self) -> set[Matter]:
         """What the client has got no answer to, and need not ask for again."""
