@@ -26,7 +26,13 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "dddp",
+    "dddp.accounts",
     "bookstore",
+]
+
+PASSWORD_HASHERS = [
+    "dddp.accounts.hashers.DigestPBKDF2PasswordHasher",  # takes what Meteor's clients send, and Django's forms
+    "dddp.accounts.hashers.ThreadedPBKDF2PasswordHasher",
 ]
 
 MIDDLEWARE = [
