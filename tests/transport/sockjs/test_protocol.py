@@ -13,7 +13,7 @@ import pytest
 
 from tests.transport.peers import CLOSE, TEXT, UPGRADE, Client, text, until
 from tests.transport.sockjs.browser import FORM, Answer, Browser, Stream
-from tests.transport.sockjs.services import RESPONSE_LIMIT, Services
+from tests.transport.sockjs.services import RESPONSE_LIMIT, Services, services
 
 ORIGIN = "Origin: http://page.example"
 
@@ -64,6 +64,13 @@ def test_head_is_get_without_a_body(echo: Browser) -> None:
 
         assert (status, headers["content-length"]) == ("HTTP/1.1 200 OK", "19")
         assert client.at_end()
+
+
+def test_the_prefix_of_a_server_moves_its_service() -> None:
+    with services(prefix="/app") as running:
+        bodies = [Browser(running, base).get("").body for base in ("/app/sockjs", "/sockjs", "/app/sockjsx")]
+
+    assert bodies == [b"Welcome to SockJS!\n", b"hello from /sockjs", b"hello from /app/sockjsx"]
 
 
 # The iframe page
