@@ -11,6 +11,7 @@ AS $$
 DECLARE
     keys text[];
     old_keys text[];
+    done text;
 BEGIN
     BEGIN
         IF TG_OP <> 'DELETE' THEN
@@ -32,7 +33,7 @@ BEGIN
     IF cardinality(keys) > {schema}.dddp_key_limit() THEN
         PERFORM {schema}.dddp_append(',' || json_build_array('w', TG_ARGV[0]));
     ELSIF keys IS NOT NULL THEN
-        PERFORM {schema}.dddp_append(',' || json_build_array('r', TG_ARGV[0], keys::text));
+        done := {schema}.dddp_append(',' || json_build_array('r', TG_ARGV[0], keys::text));
     END IF;
     RETURN NULL;
 END $$;

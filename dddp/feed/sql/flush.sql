@@ -18,8 +18,10 @@ $$;
 -- Is it the commit? A deferred trigger runs also at SET CONSTRAINTS ALL IMMEDIATE (loaddata issues it), when the
 -- rows may still be an intermediate state. Then the trigger on the mark's own deletion, deferrable too, fires at once.
 CREATE OR REPLACE FUNCTION {schema}.dddp_probe() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    done pg_catalog.text;
 BEGIN
-    PERFORM pg_catalog.set_config('dddp.probe', OLD.id::pg_catalog.text, true);
+    done := pg_catalog.set_config('dddp.probe', OLD.id::pg_catalog.text, true);
     RETURN NULL;
 END $$;
 
@@ -28,6 +30,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     mark text[] := string_to_array(current_setting('dddp.mark', true), ' ');
     notes text;
+    done text;
 BEGIN
     IF current_query() ~* '^\s*prepare\s+transaction' THEN
         -- PostgreSQL would refuse it too, but not say why.
@@ -44,7 +47,8 @@ BEGIN
     END IF;
     IF mark[1] = pg_current_xact_id()::text AND mark[2] = NEW.id::text THEN
         notes := current_setting('dddp.notes', true);
-        PERFORM set_config('dddp.mark', '', true), set_config('dddp.notes', '', true);
+        done := set_config('dddp.mark', '', true);
+        done := set_config('dddp.notes', '', true);
         -- By ctid: no scan, so that SERIALIZABLE writers do not collide here.
         DELETE FROM {schema}.dddp_mark WHERE ctid = mark[3]::tid;
     ELSE
@@ -58,7 +62,7 @@ BEGIN
     ELSE
         -- Whatever goes wrong is never the writer's error: then all captured tables changed.
         BEGIN
-            PERFORM {schema}.dddp_send(NEW.id, notes);
+            done := {schema}.dddp_send(NEW.id, notes);
         EXCEPTION WHEN OTHERS THEN
             RAISE LOG 'dddp: notes could not be sent, so all captured tables are said to have changed: %', SQLERRM;
             PERFORM {schema}.dddp_send(NEW.id, ',["*"]');
@@ -82,11 +86,12 @@ DECLARE
     ending text;
     sent integer := 0;
     touched record;
+    done integer;
 BEGIN
     IF jsonb_array_length(parsed) = 1 AND parsed -> 0 ->> 0 IN ('r', 'l') THEN
         -- One statement on one table, the usual transaction: no query is needed to see that.
         ending := ',"e":[' || to_json({schema}.dddp_channel(parsed -> 0 ->> 1)) || ']}';
-        PERFORM {schema}.dddp_send_table(opening, 0, ending, parsed -> 0 ->> 1, false, parsed -> 0 ->> 0 = 'l',
+        done := {schema}.dddp_send_table(opening, 0, ending, parsed -> 0 ->> 1, false, parsed -> 0 ->> 0 = 'l',
                                          (parsed -> 0 ->> 2)::text[]);
         RETURN;
     END IF;
@@ -114,6 +119,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
     header text := ',"m":' || to_json(label);
     bodies text[];
+    done text;
 BEGIN
     IF NOT whole THEN
         bodies := {schema}.dddp_bodies(label, keys, locked, 7999 - octet_length(
@@ -123,7 +129,7 @@ BEGIN
         bodies := ARRAY[',"w":true'];
     END IF;
     FOR n IN 1 .. cardinality(bodies) LOOP
-        PERFORM pg_notify({schema}.dddp_channel(label), opening || sent || header || bodies[n]
+        done := pg_notify({schema}.dddp_channel(label), opening || sent || header || bodies[n]
             || CASE WHEN n = cardinality(bodies) THEN ending ELSE '}' END);
         sent := sent + 1;
     END LOOP;

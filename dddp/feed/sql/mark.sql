@@ -13,7 +13,8 @@
 --   ["t", channel, token]   a token to deliver with the end of the transaction
 --   ["*"]                   all captured tables changed
 --
--- Functions without a search_path of their own are internal: their callers have fixed it.
+-- Functions without a search_path of their own are internal: their callers have fixed it. What is called for its effect
+-- on the way of every write is assigned to "done": an expression, which costs less than PERFORM's query.
 
 -- Past this number of keys of one table a transaction says "the whole table changed".
 CREATE OR REPLACE FUNCTION {schema}.dddp_key_limit() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 10000';
@@ -24,16 +25,17 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     mark bigint;
     place tid;
+    done text;
 BEGIN
-    PERFORM set_config('dddp.mark', 'opening', true);
+    done := set_config('dddp.mark', 'opening', true);
     INSERT INTO {schema}.dddp_mark DEFAULT VALUES RETURNING id, ctid INTO mark, place;
     -- After SET CONSTRAINTS ALL IMMEDIATE the flush has fired inside the INSERT and deferred itself from now on.
     IF current_setting('dddp.mark') = 'deferred' THEN
         DELETE FROM {schema}.dddp_mark WHERE ctid = place;
         INSERT INTO {schema}.dddp_mark DEFAULT VALUES RETURNING id, ctid INTO mark, place;
     END IF;
-    PERFORM set_config('dddp.mark', concat_ws(' ', pg_current_xact_id(), mark, place, 65536), true),
-            set_config('dddp.notes', '', true);
+    done := set_config('dddp.mark', concat_ws(' ', pg_current_xact_id(), mark, place, 65536), true);
+    done := set_config('dddp.notes', '', true);
 END $$;
 
 -- Add notes, each with its leading comma, to those of this transaction.
@@ -42,10 +44,11 @@ LANGUAGE plpgsql AS $$
 DECLARE
     mark text := current_setting('dddp.mark', true);
     notes text;
+    done text;
 BEGIN
     -- The xid guards against a setting that does not come from this transaction.
     IF split_part(mark, ' ', 1) IS DISTINCT FROM pg_current_xact_id()::text THEN
-        PERFORM {schema}.dddp_open_mark();
+        done := {schema}.dddp_open_mark();
         mark := current_setting('dddp.mark');
     END IF;
     notes := current_setting('dddp.notes', true) || added;
@@ -55,7 +58,7 @@ BEGIN
         PERFORM set_config('dddp.mark',
             regexp_replace(mark, '\d+$', greatest(65536, 2 * octet_length(notes))::text), true);
     END IF;
-    PERFORM set_config('dddp.notes', notes, true);
+    done := set_config('dddp.notes', notes, true);
 END $$;
 
 -- What the notes say of each table, every key once.
