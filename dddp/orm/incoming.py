@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TypeAlias
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField, HStoreField
 from django.contrib.postgres.fields.ranges import RangeField
+from django.contrib.postgres.search import SearchVectorField
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
@@ -182,6 +183,7 @@ _DECODERS: tuple[tuple[tuple[type, ...], Decoder], ...] = (
             models.TextField,
             models.TimeField,
             models.UUIDField,
+            SearchVectorField,
         ),
         _text,
     ),

@@ -95,6 +95,7 @@ def test_value(name, sent, expected):
         ("integers", 5),
         ("integers", ["x"]),
         ("labels", "a=>b"),
+        ("search", False),
         ("integer_range", [1, 2]),
         ("integer_range", {"lower": "x"}),
         ("integer_range", {"lower": 5, "upper": 1, "bounds": "??"}),
