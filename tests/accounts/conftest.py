@@ -19,7 +19,6 @@ PASSWORD = "correct horse"
 
 
 USERS = f"""
-from django.contrib.auth.models import User
 for name in ("ann", "bob"):
     User.objects.create_user(name, f"{{name}}@example.org", "{PASSWORD}", first_name=name.title(), last_name="Lee")
 """
@@ -36,7 +35,12 @@ class Accounts:
     def __init__(self, server: DDDPServer, env: dict[str, str]) -> None:
         self.server = server
         self.env = env
-        self.users: dict[int, str] = dict(self.execute("SELECT id, password FROM auth_user"))
+        self.users: dict[int, str] = {}
+
+    def add_users(self) -> None:
+        """Ann and Bob."""
+        self.django(USERS)
+        self.users = dict(self.execute("SELECT id, password FROM auth_user"))
 
     def client(self) -> StrictClient:
         return self.server.client()
@@ -67,12 +71,12 @@ class Accounts:
 
 
 @contextlib.contextmanager
-def serve(**settings: Any) -> Iterator[Accounts]:
+def serve(settings_module: str = SETTINGS, **settings: Any) -> Iterator[Accounts]:
+    """A server with these DDDP settings, and nobody in its database."""
     with fresh_database("accounts") as url:
         env = {"DATABASE_URL": url, "DDDP": json.dumps({"CAPTURE": "triggers", **settings})}
-        run_django("migrate", "--verbosity=0", settings_module=SETTINGS, env=env)
-        run_django("shell", "--no-imports", "-c", USERS, settings_module=SETTINGS, env=env)
-        with DDDPServer(SETTINGS, env) as server:
+        run_django("migrate", "--verbosity=0", settings_module=settings_module, env=env)
+        with DDDPServer(settings_module, env) as server:
             yield Accounts(server, env)
 
 
@@ -80,6 +84,7 @@ def serve(**settings: Any) -> Iterator[Accounts]:
 def standing() -> Iterator[Accounts]:
     """One server with the default settings, for all tests that need no other."""
     with serve() as accounts:
+        accounts.add_users()
         yield accounts
 
 

@@ -17,6 +17,7 @@ from tests.client import StrictClient
 def served() -> Iterator[Accounts]:
     """Where everybody may sign up; with capture by signals."""
     with serve(SIGN_UP=True, LOGIN_DAYS=1, CAPTURE="signals") as accounts:
+        accounts.add_users()
         yield accounts
 
 
