@@ -348,6 +348,12 @@ class Settings:
         unit="True or False",
         reason="Set JSESSIONID, for load balancers that keep a client at one server by it; nothing else needs it.",
     )
+    worker_time_limit: float = key(
+        30.0,
+        seconds,
+        unit="seconds",
+        reason="How long a worker of several may give no sign of life, start included, before it is replaced.",
+    )
     shutdown_time_limit: float = key(
         10.0,
         seconds,

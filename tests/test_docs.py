@@ -261,11 +261,6 @@ def test_the_readme_is_served(readme_server: DDDPServer) -> None:
         assert client.documents("bookstore.book")[book_id]["title"] == "Another title"
 
 
-def test_what_the_readme_says_does_not_work_yet_does_not() -> None:
-    """When one of these fails, README.rst, CHANGES.rst and docs/ have to say so."""
-    assert "--workers" not in cli.parser().format_help()
-
-
 def javascript(word: str, server: DDDPServer) -> str:
     """The README's example that has a word in it, told where the server is."""
     (block,) = [block for block in blocks(README) if block.language == "javascript" and word in block.text]

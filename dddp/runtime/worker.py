@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import gevent
 from django.db import connections, router
+from gevent.socket import socket
 
 from dddp.api.registry import API
 from dddp.checks import capture_status
@@ -24,7 +25,8 @@ from dddp.runtime.origins import accepting
 from dddp.runtime.overtime import limit_statements
 from dddp.runtime.pool import Pool
 from dddp.transport.contract import Request
-from dddp.transport.server import Address, Server, listen
+from dddp.transport.handover import Siblings
+from dddp.transport.server import Server
 from dddp.transport.sockjs import Options
 from dddp.transport.websocket import Limits
 
@@ -71,14 +73,19 @@ class Worker:
             alias, API, self._process_id, readers, settings.query_time_limit, settings.feed_heartbeat
         )
 
-    def start(self, addresses: Sequence[Address]) -> None:
-        """Listen on the addresses and to the databases, and serve.
+    def start(
+        self, sockets: Sequence[socket], siblings: Siblings | None = None, handed: socket | None = None
+    ) -> None:
+        """Listen to the databases, and serve.
+
+        Args:
+            sockets: listening.
+            siblings: the other workers that listen on them, if there are any.
+            handed: a listening Unix socket where these hand connections over.
 
         Raises:
-            CannotListen: an address is in use or not ours.
             FeedUnavailable: a database cannot be reached.
         """
-        sockets = [opened for address in addresses for opened in listen(address)]
         for pool in (*self._readers, self._handlers):
             pool.start()
         for alias, live in self._databases.items():
@@ -100,6 +107,8 @@ class Worker:
             limits=limits,
             client_address=self._client_address,
             deflate_from=self.settings.compression_threshold,
+            siblings=siblings,
+            handed=handed,
         )
         _calm_garbage_collector()
         self._server.start()

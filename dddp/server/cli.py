@@ -12,6 +12,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import django
@@ -22,6 +23,8 @@ import dddp
 from dddp import conf
 from dddp.server.address import DEFAULT_HOST, DEFAULT_PORT, Address, http_url, parse_address, websocket_url
 from dddp.server.failure import CannotStart, sentence
+from dddp.server.workers import number_of_workers, supervise
+from dddp.transport.server import listen
 
 if TYPE_CHECKING:
     from dddp.runtime.worker import Worker
@@ -49,13 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         level=LEVELS[options.verbosity], format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     try:
-        serve(options)
+        return serve(options)
     except Exception as error:  # noqa: BLE001 - the outer edge: whatever it is, people get one line
         if options.verbosity >= TRACEBACK_FROM:
             traceback.print_exception(error)
         sys.stderr.write(f"dddp: {sentence(error)}\n")
         return 1
-    return 0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -73,6 +75,16 @@ def parser() -> argparse.ArgumentParser:
         "--settings", help=f"the Django settings module; else {ENVIRONMENT_VARIABLE} names it"
     )
     arguments.add_argument(
+        "--workers",
+        default="1",
+        help="processes that share the addresses: a number, or auto for one per processor (1)",
+    )
+    arguments.add_argument(
+        "--check",
+        action="store_true",
+        help="load the project as the server would, and end: 0, or 1 and the reason",
+    )
+    arguments.add_argument(
         "-v",
         "--verbosity",
         type=int,
@@ -84,19 +96,39 @@ def parser() -> argparse.ArgumentParser:
     return arguments
 
 
-def serve(options: argparse.Namespace) -> None:
-    """Start, say where, and serve until a signal comes."""
+def serve(options: argparse.Namespace) -> int:
+    """Start, say where, and serve until a signal comes. Returns the exit code."""
     addresses = parse_addresses(options.addresses)
+    count = parse_workers(options.workers)
     set_up_django(options.settings)
     from dddp.runtime.worker import Worker  # after set-up: it imports the project's models
     from dddp.server.application import wsgi_application
 
-    settings = conf.load()
-    worker = Worker(settings, wsgi_application())
-    worker.start(addresses)
+    settings, wsgi = conf.load(), wsgi_application()
+    started = partial(announce, addresses, settings.url_prefix)
+    if options.check:
+        return 0
+    if count > 1:
+        make = partial(Worker, settings, wsgi)
+        return supervise(make, settings, addresses, count, own_command(), started)
+    worker = Worker(settings, wsgi)
+    worker.start([opened for address in addresses for opened in listen(address)])
     stop_on_signals(worker)
-    announce(addresses, settings.url_prefix)
+    started()
     worker.serve_forever()
+    return 0
+
+
+def own_command() -> list[str]:
+    """What starts this process again, as new code."""
+    return [sys.executable, "-m", "dddp", *sys.argv[1:]]
+
+
+def parse_workers(text: str) -> int:
+    try:
+        return number_of_workers(text)
+    except ValueError as error:
+        raise CannotStart(str(error)) from error
 
 
 def parse_addresses(texts: Sequence[str]) -> list[Address]:

@@ -11,9 +11,10 @@ A connection has a greenlet while it speaks HTTP. With the upgrade the socket's 
 from __future__ import annotations
 
 import logging
+import os
 import socket as _names
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import closing, suppress
 from types import TracebackType
 from typing import Any, Final
 
@@ -22,12 +23,14 @@ from gevent import socket
 from gevent.event import Event
 from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler, WSGIServer
+from gevent.server import StreamServer
 from geventwebsocket.handler import WebSocketHandler
 
 from dddp.errors import DDDPError
 from dddp.transport.admissions import Admissions
 from dddp.transport.contract import Application, Request
 from dddp.transport.frames import DeflatedFrames
+from dddp.transport.handover import Siblings, give, taken, unread
 from dddp.transport.handshake import extension, refusal, switching_headers
 from dddp.transport.http import Answer, plain, request_of
 from dddp.transport.sockjs import Options, Service
@@ -134,6 +137,8 @@ class Server:
         limits: what one client may cost.
         client_address: names who asks; by default the address at the other end of the socket.
         deflate_from: bytes from which on a message is compressed, for clients that can; None to compress nothing.
+        siblings: the other processes on these sockets, if there are any.
+        handed: where they hand over the connections that belong here: a listening Unix socket.
 
     Attributes:
         channels: the clients, those still closing included, each with its address.
@@ -156,6 +161,8 @@ class Server:
         limits: Limits | None = None,
         client_address: Callable[[Request], str] = remote_address,
         deflate_from: int | None = 512,
+        siblings: Siblings | None = None,
+        handed: socket.socket | None = None,
     ) -> None:
         self.application = application
         self.accept = accept
@@ -173,7 +180,9 @@ class Server:
         self.polling: set[Any] = set()
         self._services: list[Service] = []
         self.mount(f"{prefix}/sockjs", application, sockjs)
+        self.siblings = siblings
         self._listeners = [_Listener(opened, self, wsgi) for opened in sockets]
+        self._taker = None if handed is None else StreamServer(handed, self._take, spawn=self.requests)
 
     @property
     def addresses(self) -> list[Address]:
@@ -213,6 +222,8 @@ class Server:
         """Start accepting, in the background."""
         for listener in self._listeners:
             listener.start()
+        if self._taker is not None:
+            self._taker.start()
 
     def serve_forever(self) -> None:
         """Wait until `stop` has been called, by another greenlet, and has finished."""
@@ -223,6 +234,8 @@ class Server:
         self.closed = True
         for listener in self._listeners:
             listener.close()
+        if self._taker is not None:
+            self._taker.close()
         for service in self._services:
             service.close()
         gevent.killall(list(self.waiting), block=False)
@@ -262,6 +275,16 @@ class Server:
         channel.start(application, request, received)
         if self.closed:
             channel.close(1001, "the server stops")
+
+    def _take(self, way: socket.socket, address: object) -> None:
+        """Serve a connection that another process has handed over."""
+        with closing(way):
+            handed = taken(way)
+        if handed is not None:
+            handler = _Handler(handed.socket, handed.address, self._listeners[0])
+            handler.rfile = unread(handed)
+            handler.handed = True
+            handler.handle()
 
     def _remember(self, channel: WebSocketChannel | Session, request: Request) -> None:
         self.channels[channel] = address = self.client_address(request)
@@ -305,9 +328,11 @@ class _Handler(WebSocketHandler):  # type: ignore[misc]
     """One HTTP connection; a WebSocket request ends it as such."""
 
     server: _Listener
+    socket: Any
     _deadline: gevent.Timeout | None = None  # for a request's line and headers
     extension: str | None = None  # the WebSocket one that was agreed on
     polls: bool = False  # a SockJS client uses the connection
+    handed: bool = False  # by another process, to which it does not go back
 
     def handle(self) -> None:
         try:
@@ -348,11 +373,36 @@ class _Handler(WebSocketHandler):  # type: ignore[misc]
             return
         service = owner.service_at(path)
         if service is not None:
+            way = self.way_elsewhere(service)
+            if way is not None:
+                self.hand_over(way)
+                return
             self.use_service(service)
         elif self.polls and owner.closed:  # unanswered, browsers ask again elsewhere
             self.close_connection = True
             return
         WSGIHandler.run_application(self)
+
+    def way_elsewhere(self, service: Service) -> str | None:
+        """Where the process is reached that has, or will have, the request's SockJS session; None for this one."""
+        siblings = self.server.owner.siblings
+        session = service.polled_at(self.environ["PATH_INFO"])
+        return None if siblings is None or self.handed or not session else siblings.path_of(session)
+
+    def hand_over(self, way: str) -> None:
+        """Let another process answer this request, and those behind it."""
+        headers = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
+        read = f"{self.requestline}\r\n{headers}\r\n".encode("latin-1") + _received(self)
+        self.socket.settimeout(None)
+        try:
+            give(way, self.socket.fileno(), self.socket.family, read, self.client_address)
+        except OSError as error:
+            logger.info("a connection could not be handed over: %s", error)
+            self.answer(plain("503 Service Unavailable", "The process of this session does not answer"))
+            return
+        self.close_connection = True
+        handed, self.socket = self.socket, None
+        os.close(handed.detach())
 
     def use_service(self, service: Service) -> None:
         """Have the request answered by SockJS."""
@@ -435,8 +485,10 @@ class _Listener(WSGIServer):
         self.logger = logger  # gevent-websocket would make one of its own, with a handler
         host = str(listener.getsockname()[0])
         # Without SERVER_NAME pywsgi looks the host up in the DNS, which may take seconds.
-        environ = {"SERVER_NAME": host}
+        environ = {"SERVER_NAME": host, "wsgi.multiprocess": owner.siblings is not None}
         super().__init__(listener, wsgi, log=None, error_log=logger, spawn=owner.requests, environ=environ)
+        if owner.siblings is not None:
+            self.max_accept = 1  # the next connection is for whoever is less busy
 
 
 def _received(handler: _Handler) -> bytes:

@@ -18,15 +18,17 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("addresses", metavar="address[:port]", nargs="*", help="default localhost:8000")
+        parser.add_argument("--workers", default="1", help="processes that share the addresses, or auto")
 
-    def handle(self, *args: Any, addresses: list[str], verbosity: int, **options: Any) -> None:
+    def handle(self, *args: Any, addresses: list[str], workers: str, verbosity: int, **options: Any) -> None:
         """Become ``python -m dddp``; does not return.
 
         gevent has to patch the standard library before Django and psycopg2 are imported. Here they are already, so
         a fresh interpreter takes over this process: same process id, so signals and supervisors notice nothing.
         """
         self.stdout.flush()
-        command = [sys.executable, "-m", "dddp", f"--verbosity={verbosity}", "--", *addresses]
+        given = [f"--verbosity={verbosity}", f"--workers={workers}"]
+        command = [sys.executable, "-m", "dddp", *given, "--", *addresses]
         os.execve(sys.executable, command, self._environment())
 
     def _environment(self) -> dict[str, str]:

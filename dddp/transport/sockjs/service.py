@@ -99,6 +99,11 @@ class Service:
             return None
         return self._framed if found.name == "websocket" else self._application
 
+    def polled_at(self, path: str) -> str:
+        """Return the session that a request of a transport other than WebSocket is for, empty for other requests."""
+        found = self._place(path)
+        return found.session if found is not None and found.name != "websocket" else ""
+
     def _place(self, path: str) -> Place | None:
         return place(path[len(self._mount) :]) if self.serves(path) else None
 

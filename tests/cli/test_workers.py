@@ -1,0 +1,243 @@
+"""``dddp --workers N``: one address, several processes, replaced when they die, reloaded without a refused client."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.test_start import dddp, refusal
+from tests.conftest import BOOKSTORE
+from tests.server import ROOT, DDDPServer, free_port
+
+COUNT = 3
+LIMIT = 20.0
+
+SETTINGS = """
+from bookstore_project.settings import *
+ROOT_URLCONF = "site_urls"
+DDDP = {"WORKER_TIME_LIMIT": 4}
+"""
+
+URLS = """
+import os
+from django.http import HttpResponse
+from django.urls import path
+import site_version
+urlpatterns = [path("version/", lambda request: HttpResponse(f"{site_version.VERSION} {os.getpid()}"))]
+"""
+
+
+class Site:
+    """A project in a folder of its own, whose one view tells the code's version and the process."""
+
+    def __init__(self, folder: Path, database: str) -> None:
+        self.folder = folder
+        (folder / "site_settings.py").write_text(SETTINGS)
+        (folder / "site_urls.py").write_text(URLS)
+        self.write_version('"first"')
+        path = (folder, ROOT, ROOT / "bookstore_example")
+        self.server = DDDPServer(
+            "site_settings", {"DATABASE_URL": database}, path=path, options=["-v1", f"--workers={COUNT}"]
+        )
+
+    def write_version(self, expression: str) -> None:
+        (self.folder / "site_version.py").write_text(f"VERSION = {expression}\n")
+
+    def workers(self) -> set[int]:
+        found = subprocess.run(
+            ["pgrep", "-P", str(self.server.pid)], capture_output=True, text=True, check=False
+        )
+        return set(map(int, found.stdout.split()))
+
+    def version(self) -> tuple[str, int]:
+        """The code that answers, and which process."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=15)
+        connection.request("GET", "/version/")
+        version, pid = connection.getresponse().read().decode().split()
+        connection.close()
+        return version, int(pid)
+
+    def reload(self) -> None:
+        os.kill(self.server.pid, signal.SIGHUP)
+
+
+@pytest.fixture
+def site(tmp_path: Path, bookstore: DDDPServer) -> Iterator[Site]:
+    site = Site(tmp_path, bookstore.database)
+    with site.server:
+        yield site
+
+
+def until(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.02)  # processes cannot be waited for that are not ours
+
+
+def post(connection: http.client.HTTPConnection, session: str, place: str, body: str = "") -> tuple[int, str]:
+    connection.request("POST", f"/sockjs/000/{session}/{place}", body, {"Content-Type": "text/plain"})
+    response = connection.getresponse()
+    return response.status, response.read().decode()
+
+
+def test_all_workers_serve_the_one_address(site: Site) -> None:
+    assert len(site.workers()) == COUNT
+    seen: set[int] = set()
+    until(lambda: seen.add(site.version()[1]) or seen == site.workers())
+
+
+def test_what_one_worker_writes_reaches_the_clients_of_all(site: Site) -> None:
+    clients = [site.server.client() for _ in range(2 * COUNT)]
+    for client in clients:
+        client.subscribed("AllBooks")
+    key, before = next(iter(clients[0].documents("bookstore.book").items()))
+    for title in (before["title"] + " again", before["title"]):
+        clients[0].call("bookstore.rename_book", key, title)
+        for client in clients:
+            client.wait(lambda view, title=title: view.documents("bookstore.book")[key]["title"] == title)
+    for client in clients:
+        client.close()
+
+
+def test_polling_requests_reach_the_worker_of_their_session(site: Site) -> None:
+    """Whichever worker accepts them, on whichever connection, and connections stay open for more."""
+    connect = json.dumps([json.dumps({"msg": "connect", "version": "1", "support": ["1"]})])
+    for _ in range(20):
+        session = secrets.token_hex(4)
+        receiving, sending = (http.client.HTTPConnection("127.0.0.1", site.server.port) for _ in range(2))
+        assert post(receiving, session, "xhr") == (200, "o\n")
+        assert post(sending, session, "xhr_send", connect) == (204, "")
+        assert post(receiving, session, "xhr")[1].startswith('a["{')
+        sending.request("GET", "/version/")
+        assert sending.getresponse().read().startswith(b"first")
+        assert post(sending, secrets.token_hex(4), "xhr") == (200, "o\n")
+        receiving.close()
+        sending.close()
+
+
+def test_dead_worker_is_replaced(site: Site) -> None:
+    """Its clients come back to another one; those of the others notice nothing."""
+    before = site.workers()
+    os.kill(min(before), signal.SIGKILL)
+    until(lambda: len(site.workers()) == COUNT and min(before) not in site.workers())
+
+    site.server.wait_for_log(rf"process {min(before)}\) ended with SIGKILL")
+    assert site.workers() > before - {min(before)}
+
+
+def test_worker_that_is_silent_is_replaced(site: Site) -> None:
+    """It hangs, and would never end by itself; WORKER_TIME_LIMIT is 4 s here."""
+    before = site.workers()
+    os.kill(min(before), signal.SIGSTOP)
+    until(lambda: len(site.workers()) == COUNT and min(before) not in site.workers())
+
+    site.server.wait_for_log(f"process {min(before)} has been silent")
+
+
+def test_reload_brings_new_code_without_a_refused_connection(site: Site) -> None:
+    before, pid = site.workers(), site.server.pid
+    site.write_version('"second"')
+    answers: list[str] = []
+    failures: list[OSError] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        while not done.is_set():
+            try:
+                answers.append(site.version()[0])
+            except OSError as error:
+                failures.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    until(lambda: answers)
+    site.reload()
+    site.server.wait_for_log("all workers run the new code")
+    until(lambda: len(site.workers()) == COUNT and not before & site.workers())
+    done.set()
+    asking.join(LIMIT)
+
+    assert (failures, set(answers), site.version()[0]) == ([], {"first", "second"}, "second")
+    assert site.server.pid == pid
+
+
+def test_reload_closes_clients_so_that_they_come_back(site: Site) -> None:
+    client = site.server.client()
+    site.reload()
+
+    assert client.wait_closed(LIMIT).code in (1001, 1012)
+    with site.server.client() as again:
+        again.subscribed("CheapestBooks", 1)
+
+
+def test_code_that_does_not_load_is_not_changed_to(site: Site) -> None:
+    before = site.workers()
+    site.write_version("1 / 0")
+    site.reload()
+    site.server.wait_for_log("the old one goes on")
+
+    assert site.version()[0] == "first"
+    assert site.workers() == before
+    assert re.search(r"ZeroDivisionError.*site_version.py, line 1", site.server.text())
+
+
+def test_second_reload_follows_the_first(site: Site) -> None:
+    for version in ("second", "third"):
+        since = len(site.server.log)
+        site.write_version(f'"{version}"')
+        site.reload()
+        site.server.wait_for_log("all workers run the new code", since=since, time_limit=LIMIT)
+
+    assert site.version()[0] == "third"
+
+
+def test_workers_stop_when_their_supervisor_is_gone(site: Site) -> None:
+    workers = site.workers()
+    site.server.kill()
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+
+
+def test_stop_ends_all_and_leaves_nothing_behind(tmp_path: Path, bookstore: DDDPServer) -> None:
+    site = Site(tmp_path, bookstore.database)
+    folders = tmp_path / "temporary"
+    folders.mkdir()
+    site.server._env["TMPDIR"] = str(folders)
+    with site.server:
+        workers, client = site.workers(), site.server.client()
+        assert list(folders.iterdir())
+        site.server.stop()  # the exit code is 0, or this raises
+
+    assert client.wait_closed().code in (1001, 1012)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+    assert list(folders.iterdir()) == []
+
+
+def test_what_stops_one_worker_from_starting_is_told_once() -> None:
+    env = {"DJANGO_SETTINGS_MODULE": BOOKSTORE, "DATABASE_URL": "postgres://nobody@127.0.0.1:1/nothing"}
+
+    assert "Connection refused" in refusal(dddp("--workers=3", f"127.0.0.1:{free_port()}", **env))
+
+
+def test_number_of_workers_that_is_none() -> None:
+    assert "'many' is no number of workers; give 1 or more, or auto" in refusal(dddp("--workers=many"))
+
+
+def test_check_loads_the_project_and_ends(bookstore: DDDPServer, tmp_path: Path) -> None:
+    env = {"DJANGO_SETTINGS_MODULE": BOOKSTORE, "DATABASE_URL": bookstore.database}
+    assert dddp("--check", **env).returncode == 0
+
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    assert "ZeroDivisionError" in refusal(dddp("--check", "--settings=broken", cwd=tmp_path, **env))
