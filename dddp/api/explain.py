@@ -6,7 +6,7 @@ database, never a row of a published queryset.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,8 @@ from dddp.api.registry import Registry
 from dddp.changes import Table
 from dddp.errors import QueryRefused
 from dddp.livequery.index import Index
-from dddp.livequery.predicate import ALWAYS, Anchor, Predicate
+from dddp.livequery.predicate import ALWAYS, Anchor, Predicate, SetSpec
+from dddp.livequery.setuse import uses_of
 from dddp.livequery.spec import QuerySpec
 from dddp.livequery.window import Window
 from dddp.orm.queries import database_of, specify
@@ -170,9 +171,11 @@ def _cost(spec: QuerySpec) -> str:
         return _cost_of_window(spec, spec.window)
     if not spec.sets:
         return "no SQL"
-    return (
-        f"no SQL; for rows that enter through {_sets(spec)}: one read per transaction, shared by all queries"
-    )
+    assert spec.predicate is not None
+    used = {use.values for use in uses_of(spec.predicate.expression)}
+    near, far = _tables(used), _tables(spec.sets.keys() - used)
+    cost = f"no SQL; for rows that enter through {near}: one read per transaction, shared by all queries"
+    return f"{cost}; where {far} alters what is read of {near}: one run of the query" if far else cost
 
 
 def _cost_of_rerun(spec: QuerySpec) -> str:
@@ -184,7 +187,7 @@ def _cost_of_rerun(spec: QuerySpec) -> str:
 
 
 def _cost_of_window(spec: QuerySpec, window: Window) -> str:
-    unseen = [f"rows of {_sets(spec)} change"] if spec.sets else []
+    unseen = [f"rows of {_tables(spec.sets)} change"] if spec.sets else []
     if window.start or window.stop is not None:
         unseen.append("a row moves in that was beyond it")
     if not window.ordered:
@@ -193,8 +196,8 @@ def _cost_of_window(spec: QuerySpec, window: Window) -> str:
     return f"no SQL; one run of the query where {' or '.join(unseen)}" if unseen else "no SQL"
 
 
-def _sets(spec: QuerySpec) -> str:
-    return " or ".join(sorted({values.table for values in spec.sets}))
+def _tables(sets: Iterable[SetSpec]) -> str:
+    return " or ".join(sorted({values.table for values in sets}))
 
 
 @dataclass(frozen=True, slots=True)

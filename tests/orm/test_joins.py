@@ -21,7 +21,7 @@ from dddp.livequery.predicate import InSet, Predicate, SetSpec
 from dddp.livequery.query import LiveQuery
 from dddp.livequery.setuse import uses_of
 from dddp.orm.documents import ModelShape, document_id
-from dddp.orm.queries import specify
+from dddp.orm.queries import restrict, specify
 from dddp.orm.reads import read
 from dddp.orm.tables import table_of
 from tests.orm.models import Country, Review, Topic, Work, Writer
@@ -74,6 +74,8 @@ COMPILED: list[QuerySet[Any]] = [
     T.filter(works__year=2),
     T.filter(works__writer__name="a"),
     W.order_by("writer__name"),
+    W.filter(writer__name=F("writer__email")),
+    W.exclude(writer__name=F("writer__email")),
     # What excludes through many rows is a subquery that Django makes.
     W.exclude(topics__word="p"),
     W.exclude(topics__word="p", year=2),
@@ -126,6 +128,9 @@ COMPILED: list[QuerySet[Any]] = [
     W.filter(Q(Exists(R.filter(work=OuterRef("pk")))) | Q(year=2)),
     W.annotate(reviewed=Exists(R.filter(work=OuterRef("pk")))).filter(reviewed=False),
     W.filter(Exists(A.none())),
+    # What user_rel with several paths makes
+    restrict(W.filter(year__gt=0), Q(writer=1) | Q(topics__works__writer__name="a")),
+    restrict(A.all(), Q(country=1) | Q(works__topics=1) | Q(review__stars=3)),
     # Rows that come twice
     W.distinct(),
     W.filter(topics__word__in=["p", "q"]).distinct(),

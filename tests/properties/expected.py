@@ -192,6 +192,16 @@ def _prolific(state: State, user: str | None, least: int) -> Documents:
     return _authors(state, lambda row: written.count(row["id"]) >= least)
 
 
+def _author_without_value(state: State, user: str | None, value: int) -> Documents:
+    having = {row["author_id"] for row in state.book.values() if row["value"] == value}
+    return _books(state, lambda row: row["author_id"] not in having)
+
+
+def _authors_of_tag(state: State, user: str | None, name: str) -> Documents:
+    having = {row["author_id"] for row in state.book.values() if name in state.tag_names(row)}
+    return _authors(state, lambda row: row["id"] in having)
+
+
 def _by_hand(state: State, user: str | None, note: str, *ids: int) -> Documents:
     return {("library.book", str(key)): {"note": note, "mark": [note, key]} for key in ids}
 
@@ -220,6 +230,11 @@ PUBLICATIONS: dict[str, Callable[..., Documents]] = {
         "shelf", state, (row for row in state.book.values() if row["value"] >= least)
     ),
     "WithoutTag": lambda state, user, name: _books(state, lambda row: name not in state.tag_names(row)),
+    "TitleOrTag": lambda state, user, title, name: _books(
+        state, lambda row: row["title"] == title or name in state.tag_names(row)
+    ),
+    "AuthorWithoutValue": _author_without_value,
+    "AuthorsOfTag": _authors_of_tag,
     "WithTags": lambda state, user, *names: _books(state, lambda row: state.tag_names(row) & set(names)),
     "ValueOrTitle": lambda state, user, value, title: _books(
         state, lambda row: row["value"] == value or row["title"] == title

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.db import transaction
-from django.db.models import BooleanField, Count, Func, QuerySet, Value
+from django.db.models import BooleanField, Count, Exists, Func, OuterRef, Q, QuerySet, Value
 
 from dddp.api import API, Call, Collection, Publication, method
 from tests.properties.library import models, operations
@@ -150,6 +150,23 @@ class WithoutTag(Publication):
         return Book.exclude(tags__name=name), BOOKS
 
 
+class TitleOrTag(Publication):
+    def get_queries(self, title: str, name: str) -> Any:
+        return Book.filter(Q(title=title) | Q(tags__name=name)), BOOKS
+
+
+class AuthorWithoutValue(Publication):
+    """Books of authors none of whose books has the value."""
+
+    def get_queries(self, value: int) -> Any:
+        return Book.exclude(author__books__value=value), BOOKS
+
+
+class AuthorsOfTag(Publication):
+    def get_queries(self, name: str) -> QuerySet:
+        return Author.filter(Exists(Book.filter(author=OuterRef("pk"), tags__name=name)))
+
+
 class WithTags(Publication):
     def get_queries(self, *names: str) -> Any:
         return Book.filter(tags__name__in=names).distinct(), BOOKS
@@ -238,6 +255,7 @@ API.register([Authors, Books, Teams, OwnBooks, TaggedBooks, Shelf])
 API.register(
     [AllTeams, All, ByEmail, ByGoodAuthor, ByValue, Cheapest, Titles, Values, Own, OwnFirst, OwnedBooks]
 )
+API.register([TitleOrTag, AuthorWithoutValue, AuthorsOfTag])
 API.register([Tagged, OnShelf, WithoutTag, WithTags, ValueOrTitle, Prolific, Gated, GatedShelf, ByHand])
 API.register([Page, FirstTitles, CheapestGood])
 API.register([login, write, write_loosely, running])
