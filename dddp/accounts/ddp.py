@@ -94,7 +94,7 @@ class CurrentUser(Publication):
         if not ids:
             self.connection.close()
 
-    def _close_without_token(self, ids: frozenset[str], token: LoginToken) -> None:
+    def _close_without_token(self, ids: frozenset[str], token: logins.Held) -> None:
         if not ids and logins.token_of(self.connection) == token:
             self.connection.close()
 

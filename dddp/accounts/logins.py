@@ -10,19 +10,28 @@ import logging
 import threading
 import time
 from datetime import datetime
+from typing import NamedTuple
 
 from django.utils import timezone
 
 from dddp.accounts.models import LoginToken
 from dddp.api import Connection
 
-__all__ = ["attach", "close_expired", "detach", "token_of"]
+__all__ = ["Held", "attach", "close_expired", "detach", "token_of"]
 
 logger = logging.getLogger(__name__)
 
 EXPIRY_INTERVAL = 600.0  # seconds between looks at the clock, as in Meteor
 
-_tokens: dict[Connection, LoginToken | None] = {}
+
+class Held(NamedTuple):
+    """The token that holds a connection logged in: as little of it as many connections should cost."""
+
+    pk: int
+    expires: datetime
+
+
+_tokens: dict[Connection, Held | None] = {}
 """None for a connection that has logged out."""
 
 _clock: list[threading.Thread] = []
@@ -33,7 +42,7 @@ def attach(connection: Connection | None, token: LoginToken) -> None:
     if connection is None:
         return
     known = connection in _tokens
-    _tokens[connection] = token
+    _tokens[connection] = Held(token.pk, token.expires)
     if not known:
         connection.on_close(lambda: _tokens.pop(connection, None))
     if not _clock:  # in the server this thread is a greenlet
@@ -41,7 +50,7 @@ def attach(connection: Connection | None, token: LoginToken) -> None:
         _clock[0].start()
 
 
-def detach(connection: Connection | None) -> LoginToken | None:
+def detach(connection: Connection | None) -> Held | None:
     """The token by which the connection was logged in; its end does not close the connection any more."""
     if connection is None or connection not in _tokens:
         return None
@@ -49,7 +58,7 @@ def detach(connection: Connection | None) -> LoginToken | None:
     return token
 
 
-def token_of(connection: Connection | None) -> LoginToken | None:
+def token_of(connection: Connection | None) -> Held | None:
     """The token by which the connection is logged in."""
     return _tokens.get(connection) if connection is not None else None
 
