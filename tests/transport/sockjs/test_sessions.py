@@ -271,7 +271,7 @@ def test_drained_comes_when_a_slow_stream_has_been_read() -> None:
             channel: Any = running.until_asked(session)
             receiver = running.silent.last
             channel.send(b"x" * 4_000_000)
-            gevent.sleep(0.05)
+            until(lambda: not channel._pieces)
             assert (channel.buffered, receiver.drains) == (4_000_002, 0)
 
             reading = gevent.spawn(lambda: [None for _ in iter(lambda: client.file.read(65536), b"")])
@@ -281,6 +281,11 @@ def test_drained_comes_when_a_slow_stream_has_been_read() -> None:
 
 
 # What comes in
+
+
+def until_an_upload_waits(receiver: RecordingReceiver) -> None:
+    channel: Any = receiver.channel
+    until(lambda: channel._taken is not None)
 
 
 @pytest.mark.parametrize("transport", ["xhr_send", "websocket"])
@@ -299,7 +304,7 @@ def test_paused_messages_wait(silent: Browser, transport: str) -> None:
             receiver.channel.pause()
             assert silent.post(session + "/xhr_send", b'["a"]').status == 204
             silent.send(client, "POST", session + "/xhr_send", body=b'["b"]')
-        gevent.sleep(0.05)
+            until_an_upload_waits(receiver)
         assert receiver.texts == []
 
         receiver.channel.resume()
@@ -313,7 +318,7 @@ def test_an_upload_that_waits_hears_of_the_end(silent: Browser) -> None:
     receiver.channel.pause()
     silent.post(session + "/xhr_send", b'["a"]')
     with silent.waiting("POST", session + "/xhr_send", body=b'["b"]') as client:
-        gevent.sleep(0.02)
+        until_an_upload_waits(receiver)
         receiver.channel.close(4000)
 
         assert client.file.readline() == b"HTTP/1.1 404 Not Found\r\n"
@@ -535,7 +540,7 @@ def test_a_client_between_two_polls_hears_of_the_stop() -> None:
             browser.ask_on(each, "POST", session + "/xhr")
             running.silent.last.channel.send(b"for the other")
         stopping = gevent.spawn(running.server.stop)
-        gevent.sleep(0)
+        until(lambda: running.server.closed)
         page.send(b"GET /books/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
 
         assert page.at_end()
