@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
 
+from dddp.errors import DDDPError
 from dddp.transport.http import request_of
 from dddp.transport.sockjs import frames, headers, pages, uploads
 from dddp.transport.sockjs.frames import BadPayload, Framing
@@ -43,7 +44,7 @@ CALLBACK: Final = re.compile(r"[a-zA-Z0-9_.-]{1,32}")
 MESSAGE_TOO_BIG: Final = (1009, "message too big")
 
 
-class BadCallback(ValueError):
+class BadCallback(DDDPError):
     """A request does not name the function to call. The text is what the protocol answers."""
 
 
