@@ -263,6 +263,16 @@ def test_documents_of_others_are_published_by_choice(accounts: Accounts, client:
     assert [user["username"] for user in client.documents("users").values()] == ["ann"]
 
 
+def test_password_does_not_travel_with_changes(accounts: Accounts) -> None:
+    """Every role of the database can read what does."""
+    told = accounts.django(
+        "from dddp.api import API; "
+        "print(*next(table.columns for table in API.captured_tables() if table.table == 'auth.user'))"
+    )
+
+    assert set(told.split()) == {"id", "username", "email", "first_name", "last_name", "is_active"}
+
+
 # -- Coming back
 
 
