@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from dddp.changes import Key
 from dddp.livequery.document import Version
@@ -21,7 +21,7 @@ from dddp.livequery.query import LiveQuery
 from dddp.livequery.spec import Fields
 from dddp.livequery.step import FirstMessages, Step, difference, narrow
 
-__all__ = ["HandSource", "MergeBox", "Source"]
+__all__ = ["Behind", "HandSource", "MergeBox", "Source"]
 
 B = TypeVar("B")
 
@@ -43,16 +43,34 @@ Source: TypeAlias = LiveQuery | HandSource
 Transitions: TypeAlias = Mapping[Source, tuple[Version | None, Version | None]]
 Order: TypeAlias = dict[str, list[Source]]
 """Field -> the sources that have it, the owner first."""
+Held: TypeAlias = dict[str, dict[Key, dict[Source, tuple[Version | None, Version | None]]]]
+"""Collection -> key -> what happened to the document in each source."""
+
+HELD_SIZE = 320
+"""Bytes that one document that is held back takes besides the version that the client has (measured, CPython 3.11)."""
+
+
+class Behind(Protocol):
+    """Where what a session has not been told yet has its place among its messages."""
+
+    def charge(self, size: int) -> None:
+        """So many more bytes are held back for the session."""
+
+    def fill(self, messages: Sequence[bytes]) -> None:
+        """Put the messages that tell what was held back into that place."""
 
 
 class MergeBox(Generic[B]):
     """One session's view.
 
+    While its client lags, steps are held back: of each document the version that the client has and the one that it
+    is to have, whatever was in between. What a source publishes otherwise is told after that.
+
     Args:
         send: takes what the edge makes of messages for this session; only handed on to ``LiveQuery.alone``.
     """
 
-    __slots__ = ("_ahead", "_hand", "_live", "_order", "send")
+    __slots__ = ("_ahead", "_behind", "_hand", "_held", "_live", "_order", "send")
 
     def __init__(self, send: Callable[[B], None]) -> None:
         self.send = send
@@ -61,6 +79,47 @@ class MergeBox(Generic[B]):
         self._order: dict[tuple[str, Key], Order] = {}
         #: By collection: what the client was told of documents that only waiting queries have by now, and older.
         self._ahead: dict[str, dict[Key, Version]] = {}
+        self._held: Held | None = None  # exists while steps are held back
+        self._behind: Behind | None = None
+
+    # --- a client that lags
+
+    def hold_back(self, behind: Behind) -> None:
+        """Tell no steps from now on, until ``catch_up``; a second call changes nothing."""
+        if self._held is not None:
+            return
+        self._held, self._behind = {}, behind
+        for collection in list(self._live):
+            self._settle_audience(collection)
+
+    def catch_up(self) -> list[bytes]:
+        """The messages that tell what was held back, as one step; nothing is held back any more."""
+        held, self._held, self._behind = self._held or {}, None, None
+        messages = self._tell_all(held)
+        for collection in list(self._live):
+            self._settle_audience(collection)
+        return messages
+
+    def _catch_up_first(self) -> None:
+        """Have what was held back told before something else is."""
+        behind = self._behind
+        if behind is not None:
+            behind.fill(self.catch_up())
+
+    def _hold(self, step: Step, queries: Iterable[LiveQuery]) -> None:
+        assert self._held is not None
+        assert self._behind is not None
+        size = 0
+        for query in queries:
+            of_collection = self._held.setdefault(query.collection, {})
+            for key, (before, after) in step.published(query).items():
+                moved = of_collection.setdefault(key, {})
+                if query not in moved:
+                    size += HELD_SIZE + (0 if before is None else sum(map(len, before.fields.values())))
+                    moved[query] = (before, after)
+                else:
+                    moved[query] = (moved[query][0], after)
+        self._behind.charge(size)
 
     # --- sources as a whole
 
@@ -70,6 +129,7 @@ class MergeBox(Generic[B]):
         A live query may be attached several times; only its first attachment and last detachment show. Where it is
         all there is to tell, the messages are its ``FirstMessages``, which it shares with others.
         """
+        self._catch_up_first()
         come = dict.fromkeys(source for source in entering if self._enter(source))
         gone = dict.fromkeys(source for source in leaving if self._leaves(source))
         for source in [source for source in gone if source in come]:
@@ -133,6 +193,7 @@ class MergeBox(Generic[B]):
         self._hand.clear()
         self._order.clear()
         self._ahead.clear()
+        self._held = self._behind = None
 
     def queries(self) -> list[LiveQuery]:
         """The attached live queries."""
@@ -146,7 +207,8 @@ class MergeBox(Generic[B]):
     def _settle_audience(self, collection: str) -> None:
         """Enter this box where its queries find it: alone if there is but one source, else shared."""
         attached = self._live.get(collection, {})
-        alone = self._only_source(collection) is not None and collection not in self._ahead
+        only = self._only_source(collection) is not None
+        alone = only and collection not in self._ahead and self._held is None
         for query in attached:
             if alone:
                 query.alone[self] = self.send
@@ -163,6 +225,8 @@ class MergeBox(Generic[B]):
         None where documents published by hand have a say, or what this client was told before: no other box tells
         it so.
         """
+        if self._held is not None:
+            return None
         collections = dict.fromkeys(query.collection for query in queries)
         if not (self._hand.keys().isdisjoint(collections) and self._ahead.keys().isdisjoint(collections)):
             return None
@@ -175,11 +239,17 @@ class MergeBox(Generic[B]):
         Args:
             queries: those of the step that have this box among their ``shared`` ones.
         """
-        changes: dict[str, dict[Key, dict[Source, tuple[Version | None, Version | None]]]] = {}
+        if self._held is not None:
+            self._hold(step, queries)
+            return []
+        changes: Held = {}
         for query in queries:
             of_collection = changes.setdefault(query.collection, {})
             for key, moved in step.published(query).items():
                 of_collection.setdefault(key, {})[query] = moved
+        return self._tell_all(changes)
+
+    def _tell_all(self, changes: Held) -> list[bytes]:
         return [
             message
             for collection, of_collection in changes.items()
@@ -190,6 +260,7 @@ class MergeBox(Generic[B]):
 
     def added(self, source: HandSource, collection: str, key: Key, fields: Fields) -> list[bytes]:
         """The source publishes a document, or more fields of one that it publishes."""
+        self._catch_up_first()
         present = source.fields(collection, key) or {}
         return self._publish(source, collection, key, {**present, **fields})
 
@@ -201,6 +272,7 @@ class MergeBox(Generic[B]):
         Raises:
             KeyError: the source does not publish the document.
         """
+        self._catch_up_first()
         fields = {**source.documents[collection][key], **fields}
         dropped = set(cleared)
         kept = {name: member for name, member in fields.items() if name not in dropped}
@@ -212,6 +284,7 @@ class MergeBox(Generic[B]):
         Raises:
             KeyError: the source does not publish the document.
         """
+        self._catch_up_first()
         before = source.documents[collection].pop(key)
         messages = list(self._tell(collection, {key: {source: (Version(0, before), None)}}))
         if not source.documents[collection]:

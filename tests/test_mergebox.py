@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+from collections.abc import Iterable, Sequence
 
 import pytest
 
@@ -363,6 +365,139 @@ def test_hand_source_enters_and_leaves_as_a_whole() -> None:
 
     assert sorted(brief(box.replace([old], [new]))) == ['added{"a":3}', 'changed{"a":5}', "removed"]
     assert sorted(brief(box.replace([new], []))) == ["removed", "removed"]
+
+
+# --- a client that lags
+
+
+class Place:
+    """Where what was held back goes."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.messages: list[bytes] = []
+
+    def charge(self, size: int) -> None:
+        self.size += size
+
+    def fill(self, messages: Sequence[bytes]) -> None:
+        self.messages += messages
+
+
+def lagging(*queries: LiveQuery) -> tuple[MergeBox[object], Place]:
+    box: MergeBox[object] = MergeBox(lambda batch: None)
+    box.replace([], queries)
+    place = Place()
+    box.hold_back(place)
+    return box, place
+
+
+def test_box_that_holds_back_is_told_steps_itself() -> None:
+    """The query's own frames would go past it."""
+    query = World().query("q", "1")
+    box, _ = lagging(query)
+    assert (list(query.alone), list(query.shared)) == ([], [box])
+    assert box.view([query]) is None
+    box.catch_up()
+
+    assert (list(query.alone), list(query.shared)) == ([box], [])
+
+
+def test_what_is_held_back_is_folded_to_the_last_state() -> None:
+    world = World()
+    query = world.query("q", "1", "2")
+    box, place = lagging(query)
+    for value in range(50):
+        step = Step()
+        world.update(Key("1"), step, query, a=value, b=2)
+        assert box.apply(step, [query]) == []
+    coming = Step()
+    world.enter(query, Key("3"), coming)
+    box.apply(coming, [query])
+    going = Step()
+    world.leave(query, Key("3"), going)
+    world.leave(query, Key("2"), going)
+    box.apply(going, [query])
+
+    assert 0 < place.size < 3 * 400
+    assert sorted(brief(box.catch_up())) == ['changed{"a":49}', "removed"]
+    assert box.catch_up() == []
+
+
+def test_what_is_held_back_is_told_before_what_a_source_brings() -> None:
+    world = World()
+    query, other = world.query("q", "1"), world.query("r", "1", "2")
+    hand = HandSource()
+    for bring in (
+        lambda box: box.replace([], [other]),
+        lambda box: box.replace([query], []),
+        lambda box: box.added(hand, "c", Key("9"), members(z=1)),
+        lambda box: box.changed(hand, "c", Key("9"), members(z=2)),
+        lambda box: box.removed(hand, "c", Key("9")),
+    ):
+        box, place = lagging(query)
+        step = Step()
+        world.update(Key("1"), step, query, a=world.clock + 10, b=2)
+        box.apply(step, [query])
+        hand.documents = {"c": {Key("9"): members(z=0)}}
+        if bring.__code__.co_names[0] in ("changed", "removed"):
+            box._enter(hand)
+        bring(box)
+
+        assert brief(place.messages) == [f'changed{{"a":{world.clock + 9}}}']
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_client_that_lags_at_times_ends_as_one_that_never_does(seed: int) -> None:
+    chance = random.Random(seed)
+    world = World()
+    queries = [world.query("q", "1", "2"), world.query("r", "2", "3", fields=frozenset({"a"}))]
+    boxes: list[MergeBox[object]] = [MergeBox(lambda batch: None) for _ in range(2)]
+    clients = [Documented(), Documented()]
+    place = Place()
+    for box, client in zip(boxes, clients, strict=True):
+        client.read(box.replace([], queries[: 1 + seed % 2]))
+    for _ in range(40):
+        step = Step()
+        query, key = chance.choice(queries), Key(chance.choice("123"))
+        if key not in query.keys:
+            world.enter(query, key, step, a=world.clock, b=0)
+        elif chance.random() < 0.4:
+            world.leave(query, key, step)
+        else:
+            holders = [each for each in queries if key in each.keys]
+            world.update(key, step, *holders, a=world.clock, b=chance.randint(0, 1))
+        for box, client in zip(boxes, clients, strict=True):
+            client.read(box.apply(step, [each for each in step.transitions if each in box.queries()]))
+        if chance.random() < 0.2:
+            boxes[1].hold_back(place)
+        elif chance.random() < 0.2:
+            clients[1].read(boxes[1].catch_up())
+            assert clients[0].documents == clients[1].documents
+    clients[1].read(boxes[1].catch_up())
+
+    assert clients[0].documents == clients[1].documents
+
+
+class Documented:
+    """A client that raises on any illegal message."""
+
+    def __init__(self) -> None:
+        self.documents: dict[str, dict[str, object]] = {}
+
+    def read(self, messages: Iterable[bytes]) -> None:
+        for message in map(json.loads, messages):
+            match message["msg"]:
+                case "added":
+                    assert message["id"] not in self.documents
+                    self.documents[message["id"]] = message.get("fields", {})
+                case "changed":
+                    document = self.documents[message["id"]]
+                    document |= message.get("fields", {})
+                    for name in message.get("cleared", ()):
+                        del document[name]
+                case "removed":
+                    del self.documents[message["id"]]
 
 
 def test_closed_box_is_in_no_audience() -> None:
