@@ -34,7 +34,9 @@ class Application:
         self.draining = False  #: what is in flight goes on, nothing new is started
         self.connections: dict[Connection, None] = {}
         self.sessions: dict[str, Connection] = {}  #: those that have begun, by their id
-        self.absentees = Absentees(settings.resumption_time_limit, settings.resumption_sessions_limit)
+        self.absentees = Absentees(
+            settings.resumption_time_limit, settings.resumption_sessions_limit, settings.sessions_per_address
+        )
         self._rate_limiter = RateLimiter(_rules(settings, registry), time.monotonic())
 
     def connect(self, channel: Channel, request: Request) -> Peer:

@@ -100,7 +100,6 @@ class Connection:
         "_session",
         "_subscriptions",
         "active",
-        "box",
         "handlers",
         "runs",
         "user_id",
@@ -116,7 +115,7 @@ class Connection:
             depth=settings.nesting_limit,
             resumption=settings.resumption_time_limit > 0,
         )
-        self._outbox = Outbox(channel, settings.outbox_limit)
+        self._outbox = Outbox(channel, settings.outbox_limit, settings.lag_threshold)
         self._return: Return | None = None
         self._calls: set[str] | None = None  # ids of methods that have no result yet; made with the first
         self._queue: deque[Event] | None = None  # made when something has to wait
@@ -128,7 +127,6 @@ class Connection:
         #: Where code that may wait runs.
         self.handlers = Lane(application.handlers, application.handlers_per_client)
         self.user_id: str | None = None
-        self.box: MergeBox[Batch] = MergeBox(self._outbox.send_batch)
         self.runs: dict[Run, None] = {}  #: every run that has not ended, shown or not
         self._flush()
 
@@ -164,6 +162,11 @@ class Connection:
         self._callbacks.append(callback)
 
     # --- what runs and invocations need
+
+    @property
+    def box(self) -> MergeBox[Batch]:
+        """What the client has."""
+        return self._outbox.box
 
     @property
     def databases(self) -> Mapping[str, LiveDatabase]:
@@ -259,6 +262,7 @@ class Connection:
             settings.resumption_time_limit > 0
             and self._session.is_connected
             and not self._application.draining
+            and self._application.absentees.has_room(self.client_address)
         )
 
     def _keep(self) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import gevent
@@ -31,11 +32,14 @@ class Absentees:
     Args:
         time_limit: seconds until one is ended.
         limit: how many are kept.
+        address_limit: how many of one client address, None for any number.
     """
 
-    def __init__(self, time_limit: float, limit: int) -> None:
+    def __init__(self, time_limit: float, limit: int, address_limit: int | None) -> None:
         self._time_limit = time_limit
         self._limit = limit
+        self._address_limit = address_limit
+        self._addresses: Counter[str | None] = Counter()
         self._deadlines: dict[Connection, float] = {}  # in the order in which they left
         self._sweeper: gevent.Greenlet[[], None] | None = None
 
@@ -45,9 +49,14 @@ class Absentees:
     def __len__(self) -> int:
         return len(self._deadlines)
 
+    def has_room(self, address: str | None) -> bool:
+        """Whether one more from an address may be kept: who leaves again and again must not fill the memory."""
+        return self._address_limit is None or self._addresses[address] < self._address_limit
+
     def add(self, session: Connection) -> None:
         """A session's client is gone; end the session when its time is up, or when too many others leave."""
         self._deadlines[session] = time.monotonic() + self._time_limit
+        self._addresses[session.client_address] += 1
         if len(self._deadlines) > self._limit:
             self._end(next(iter(self._deadlines)))
         if self._sweeper is None:
@@ -55,7 +64,12 @@ class Absentees:
 
     def discard(self, session: Connection) -> None:
         """It has got a client again, or has ended."""
-        self._deadlines.pop(session, None)
+        if self._deadlines.pop(session, None) is None:
+            return
+        address = session.client_address
+        self._addresses[address] -= 1
+        if not self._addresses[address]:
+            del self._addresses[address]
 
     def _sweep(self) -> None:
         ended = 0

@@ -422,6 +422,19 @@ def test_those_away_longest_end_first(templates: tuple[str, str]) -> None:
         assert watcher.call("absent") == 0
 
 
+def test_one_address_keeps_no_more_sessions_than_it_may_have(templates: tuple[str, str]) -> None:
+    with serve(templates, SESSIONS_PER_ADDRESS=3) as project, project.client() as watcher:
+        for number in range(5):
+            client = ResumingClient(project.server.url)
+            client.call("open_at_end", f"end of {number}")
+            client.drop()
+            if number < 3:
+                wait_until(lambda number=number: watcher.call("absent") == number + 1)
+            else:
+                watcher.call("wait", f"end of {number}")
+        assert watcher.call("absent") == 3
+
+
 # --- whatever happens
 
 
