@@ -280,6 +280,12 @@ class Settings:
         unit="bytes per client",
         reason="What waits for a client that was cut off; with more to tell, a fresh start costs it no more.",
     )
+    lag_threshold: int = key(
+        MiB,
+        whole(64 * 1024),
+        unit="bytes per client",
+        reason="What may wait for a client before changes to its documents are held back, and told as one.",
+    )
     subscriptions_limit: int = key(
         1000,
         whole(1),

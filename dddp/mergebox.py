@@ -100,8 +100,8 @@ class MergeBox(Generic[B]):
             self._settle_audience(collection)
         return messages
 
-    def _catch_up_first(self) -> None:
-        """Have what was held back told before something else is."""
+    def flush(self) -> None:
+        """Have what is held back told before something else is."""
         behind = self._behind
         if behind is not None:
             behind.fill(self.catch_up())
@@ -129,7 +129,7 @@ class MergeBox(Generic[B]):
         A live query may be attached several times; only its first attachment and last detachment show. Where it is
         all there is to tell, the messages are its ``FirstMessages``, which it shares with others.
         """
-        self._catch_up_first()
+        self.flush()
         come = dict.fromkeys(source for source in entering if self._enter(source))
         gone = dict.fromkeys(source for source in leaving if self._leaves(source))
         for source in [source for source in gone if source in come]:
@@ -260,7 +260,7 @@ class MergeBox(Generic[B]):
 
     def added(self, source: HandSource, collection: str, key: Key, fields: Fields) -> list[bytes]:
         """The source publishes a document, or more fields of one that it publishes."""
-        self._catch_up_first()
+        self.flush()
         present = source.fields(collection, key) or {}
         return self._publish(source, collection, key, {**present, **fields})
 
@@ -272,7 +272,7 @@ class MergeBox(Generic[B]):
         Raises:
             KeyError: the source does not publish the document.
         """
-        self._catch_up_first()
+        self.flush()
         fields = {**source.documents[collection][key], **fields}
         dropped = set(cleared)
         kept = {name: member for name, member in fields.items() if name not in dropped}
@@ -284,7 +284,7 @@ class MergeBox(Generic[B]):
         Raises:
             KeyError: the source does not publish the document.
         """
-        self._catch_up_first()
+        self.flush()
         before = source.documents[collection].pop(key)
         messages = list(self._tell(collection, {key: {source: (Version(0, before), None)}}))
         if not source.documents[collection]:

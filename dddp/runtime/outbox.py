@@ -1,10 +1,12 @@
 """What one session sends: counted, and kept while the client cannot take it (design, section 7; ddp-wire 13).
 
-Usually a message goes straight to the channel. It waits here, in order, in two cases:
+Usually a message goes straight to the channel. It waits here, in order, in three cases:
 
 * A large first batch is on its way. Its documents are not charged to the client's limit: they go out in slices, each
   when the socket has taken the one before, so that a client may load more than it could ever have queued. What is sent
   meanwhile waits behind it and is charged.
+* The client lags: more waits in its channel than a threshold. What steps do to its documents is held back by its merge
+  box then and told as one step when the socket has taken everything; other messages wait behind that.
 * The client has been cut off and may come back. All that waits is charged then, to a limit of its own.
 
 Messages are counted as clients count them, so that a client that comes back can say what it has received.
@@ -19,6 +21,7 @@ from typing import Final
 import gevent
 
 from dddp.livequery.step import FirstMessages
+from dddp.mergebox import MergeBox
 from dddp.protocol.messages import is_counted
 from dddp.runtime.replay import Entry, Matter, ReplayLog, size_of
 from dddp.transport.contract import Batch, Channel
@@ -57,11 +60,34 @@ class Outbox:
 
     Args:
         limit: bytes of charged messages that may wait for a connected client.
+        threshold: bytes that wait from which on the client lags.
+
+    Attributes:
+        box: makes the messages of steps, and holds them back when it is told to.
     """
 
-    __slots__ = ("_channel", "_charged", "_closed", "_limit", "_log", "_overflown", "_sent", "_waiting")
+    __slots__ = (
+        "_channel",
+        "_charged",
+        "_closed",
+        "_held",
+        "_limit",
+        "_log",
+        "_overflown",
+        "_place",
+        "_sent",
+        "_threshold",
+        "_waiting",
+        "box",
+    )
 
-    def __init__(self, channel: Channel, limit: int) -> None:
+    def __init__(self, channel: Channel, limit: int, threshold: int) -> None:
+        self.box: MergeBox[Batch] = MergeBox(self.send_batch)
+        self._threshold = threshold
+        self._place: Entry | None = (
+            None  # among those that wait, while the client lags: where what is held back goes
+        )
+        self._held = 0  # bytes of it
         self._channel = channel
         self._limit = limit
         self._charged = 0
@@ -88,6 +114,8 @@ class Outbox:
             self._channel.send_batch(batch)
         else:
             self._put(batch, None)
+        if self._channel.buffered + self._charged > self._threshold:
+            self._lag()
 
     def send_first(self, batches: Sequence[Batch]) -> None:
         """Send a first batch of documents, in slices."""
@@ -138,16 +166,62 @@ class Outbox:
             return
         while self._waiting and not self._channel.buffered:
             entry = self._waiting.popleft()
-            self._charged -= entry.charge
-            self._hand(entry)
+            if entry is self._place:
+                self._catch_up(self._waiting)
+            else:
+                self._charged -= entry.charge
+                self._hand(entry)
         if not self._waiting:
             self._waiting = None
+
+    # --- a client that lags (``mergebox.Behind``)
+
+    def _lag(self) -> None:
+        """Hold back what happens to documents until the socket has taken what waits."""
+        if self._place is not None or self._closed or self._overflown is not None:
+            return
+        if self._waiting is None:
+            self._waiting = deque()
+        self._place = Entry(Batch(()))
+        self._waiting.append(self._place)
+        self.box.hold_back(self)
+
+    def _catch_up(self, waiting: deque[Entry]) -> None:
+        """It is the turn of what was held back: in slices, as it may be as much as a first batch."""
+        self._end_lag()
+        waiting.extendleft(reversed([Entry(batch) for batch in first_batches(self.box.catch_up())]))
+
+    def charge(self, size: int) -> None:
+        """So many more bytes are held back."""
+        if self._place is not None:
+            self._held += size
+            self._charged += size
+            if self._charged > self._limit:
+                self._overflow()
+
+    def fill(self, messages: Sequence[bytes]) -> None:
+        """Put what was held back into its place: something else is told behind it."""
+        place = self._end_lag()
+        if self._waiting is None or place is None:
+            return
+        batch = Batch(messages)
+        position = next(number for number, entry in enumerate(self._waiting) if entry is place)
+        self._waiting[position] = Entry(batch, size_of(batch))
+        self._charged += size_of(batch)
+
+    def _end_lag(self) -> Entry | None:
+        place, self._place = self._place, None
+        self._charged -= self._held
+        self._held = 0
+        return place
+
+    # --- the end of the channel
 
     def close(self, code: int, reason: str) -> None:
         """Close the channel; what waits is forgotten, and what is sent from now on goes nowhere."""
         self._closed = True
-        self._waiting = self._log = self._overflown = None
-        self._charged = 0
+        self._waiting = self._log = self._overflown = self._place = None
+        self._charged = self._held = 0
         self._channel.close(code, reason)
 
     # --- resumption
@@ -159,6 +233,7 @@ class Outbox:
             limit: bytes that may wait from now on.
             overflown: called, by another greenlet, when it is exceeded later.
         """
+        self.box.flush()
         entries = (entry._replace(charge=size_of(entry.batch)) for entry in self._waiting or ())
         self._channel = NOWHERE
         self._waiting = deque(entries)

@@ -52,7 +52,7 @@ class Client:
 
     def __init__(self) -> None:
         self.channel = LossyChannel()
-        self.outbox = Outbox(self.channel, ROOM)
+        self.outbox = Outbox(self.channel, ROOM, ROOM)
         self.counted: list[bytes] = []
         self.ended = False
         self.outbox.send_at_once(CONNECTED)
@@ -201,7 +201,7 @@ def test_closed_outbox_keeps_nothing() -> None:
 
 def test_slow_client_is_closed_past_its_limit() -> None:
     channel = LossyChannel(buffered=1)
-    outbox = Outbox(channel, 1000)
+    outbox = Outbox(channel, 1000, ROOM)
     outbox.send_first([Batch([b"x" * 2000]), Batch([b"y" * 2000])])
     assert channel.closed is None
     outbox.send_batch(Batch([b"z" * 1001]))
@@ -211,7 +211,7 @@ def test_slow_client_is_closed_past_its_limit() -> None:
 
 def test_first_batches_go_out_as_the_socket_takes_them_and_what_follows_behind() -> None:
     channel = LossyChannel(buffered=1)
-    outbox = Outbox(channel, 1000)
+    outbox = Outbox(channel, 1000, ROOM)
     outbox.send_first([Batch([b"1"]), Batch([b"2"])])
     outbox.send(b"3")
     outbox.send_at_once(messages.pong())
