@@ -251,6 +251,8 @@ class _Where:
             return self.base, ALWAYS
         sql, columns = self._with_columns_marked(lookup, sql)
         aliases = {col.alias for col in columns} or {self.base}
+        if any(isinstance(node, Query) for node in nodes(lookup)):
+            raise Refused("it contains a subquery in another place than IN and EXISTS")
         if not aliases <= self.query.alias_map.keys():
             raise Refused("a subquery is tied to the row by something else than one pair of equal columns")
         if len(aliases) > 1:
@@ -296,6 +298,8 @@ class _Where:
         if type(lookup.lhs) is not Col or len(selected) != 1 or type(selected[0]) is not Col:
             raise Refused("it contains a subquery of something else than a column")
         where = self._inner(inner)
+        if lookup.lhs.alias not in self.query.alias_map or selected[0].alias not in where.query.alias_map:
+            raise Refused("it contains a subquery that is tied to a row outside of it by more than =")
         test = where.joins.rows(selected[0].alias, where.formula(inner.where))
         own, values = self._set(lookup.lhs, where, selected[0], test)
         found = in_set(own, values)
@@ -422,8 +426,6 @@ def _reason(lookup: Any, sql: str) -> str:
         return f"{lookup.lookup_name} ignores case as the database's locale says"
     if lookup.lookup_name in PATTERNS:
         return f"{lookup.lookup_name} patterns mean something else in Python"
-    if "(SELECT " in sql:
-        return "it contains a subquery"
     return f"the lookup {lookup.lookup_name!r} is understood by PostgreSQL only: {sql}"
 
 

@@ -370,6 +370,8 @@ class _Link:
 def _touched(formula: Formula, ways: Mapping[str, _Edge | None]) -> dict[_Edge | None, None]:
     """The ways that a formula goes, in the order of its parts."""
     if isinstance(formula, At):
+        if formula.alias not in ways:
+            raise Refused("it names a table that it does not join")
         return {ways[formula.alias]: None}
     parts = formula.parts if isinstance(formula, And | Or) else ()
     return {edge: None for part in parts for edge in _touched(part, ways)}

@@ -166,9 +166,10 @@ REFUSED: list[tuple[QuerySet[Any], str]] = [
         ),
         "outside of the next query",
     ),
-    (W.filter(writer=A.filter(name="a").values("pk")[:1]), "subquery"),
+    (W.filter(writer=A.filter(name="a").values("pk")[:1]), "another place than IN and EXISTS"),
     (W.filter(title=F("writer__name")), "columns of two tables"),
     (many_combinations(), "too many combinations"),
+    (W.filter(year__in=A.annotate(y=OuterRef("year")).values("y")), "more than ="),
     (W.distinct("year"), "distinct by some columns"),
 ]
 
