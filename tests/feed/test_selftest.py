@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -80,6 +81,7 @@ class PgBouncer:
 
     def __init__(self, dsn: str, folder: Path, pool_mode: str, pool_size: int) -> None:
         parts = parse_dsn(dsn)
+        self.folder = folder
         self.proxy = proxy_to_postgres(dsn)
         self.proxy.__enter__()
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -109,6 +111,7 @@ class PgBouncer:
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait()
+        shutil.rmtree(self.folder)
         self.proxy.__exit__(None, None, None)
 
 
