@@ -22,6 +22,8 @@ urlpatterns: list[object] = []
 WSGI_APPLICATION = None
 
 DDDP = {
+    # Readers that are cut off come back as new ones: what they left must not go on being read in the next test.
+    "RESUMPTION_TIME_LIMIT": 0,
     "CAPTURE": os.environ.get("LIBRARY_CAPTURE", "signals"),
     "CAPTURE_MODELS": ["library.Tag"],
 }
