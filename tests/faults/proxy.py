@@ -7,6 +7,7 @@ It runs in a thread of its own and uses no gevent, so a test may block, or run a
         proxy.freeze()      # the network goes silent: no byte passes, no end is told
         proxy.resume()      # what was held goes on, in order
         proxy.cut()         # every link ends with a reset; new ones are accepted
+        proxy.strand()      # what passes now is silent for ever; new connections work
         proxy.refuse()      # as cut, and who connects is refused, as by a server that is down
         proxy.accept()      # new connections are welcome again
         proxy.delay = 0.2   # seconds that every byte is under way, in each direction
@@ -111,6 +112,7 @@ class Proxy:
         self.delay = 0.0
         self._frozen = False
         self._links: list[Link] = []
+        self._stranded: list[Link] = []  # of which neither end is told anything any more
         self._lock = threading.RLock()
         self._wake_in, self._wake_out = socket.socketpair()
         self._listening: socket.socket | None = None
@@ -130,6 +132,8 @@ class Proxy:
         self._wake()
         self._thread.join()
         self.refuse()
+        for link in self._stranded:
+            link.close(reset=True)
         self._wake_in.close()
         self._wake_out.close()
 
@@ -165,6 +169,13 @@ class Proxy:
         with self._lock:
             for link in self._links:
                 link.close(reset=True)
+            self._links = []
+        self._wake()
+
+    def strand(self) -> None:
+        """Forget every link, as a firewall does: no byte passes and no end is told, until the proxy goes."""
+        with self._lock:
+            self._stranded += self._links
             self._links = []
         self._wake()
 

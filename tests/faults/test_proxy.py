@@ -124,6 +124,21 @@ def test_frozen_link_can_be_cut(proxy, client):
     assert proxy.links == 0
 
 
+def test_stranded_link_is_silent_and_new_ones_work(proxy, client):
+    client.sendall(b"a")
+    receive(client, 1)
+
+    proxy.strand()
+
+    client.sendall(b"b")
+    client.settimeout(0.2)
+    with pytest.raises(TimeoutError):
+        client.recv(1)
+    with socket.create_connection((proxy.host, proxy.port), timeout=PATIENCE) as another:
+        another.sendall(b"c")
+        assert receive(another, 1) == b"c"
+
+
 def test_refused_until_accepted_again(proxy):
     proxy.refuse()
     with pytest.raises(ConnectionRefusedError):

@@ -1,0 +1,405 @@
+"""Faults by name, each a function of the trial: for the scenarios, one by one, and for the soak, at random.
+
+A fault ends what it began: when the function returns, nothing stands in the way of life going on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+
+from tests.faults.arena import Trial
+
+__all__ = ["FAULTS", "Fault"]
+
+HEARTBEAT = 1.0  # seconds, as in the bank's settings
+FEED = "dddp %"
+OTHERS = ""
+"""Names of PostgreSQL's sessions: that of the feed, those of readers and handlers (the tellers have it too)."""
+
+LOCK_PATIENCE = "SET lock_timeout = '200ms'"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One kind of fault; its name is the function's, its description the docstring."""
+
+    name: str
+    description: str
+    make: Callable[[Trial], None]
+    kind: str  #: where it happens
+
+
+FAULTS: dict[str, Fault] = {}
+
+
+def fault(kind: str) -> Callable[[Callable[[Trial], None]], Callable[[Trial], None]]:
+    def register(make: Callable[[Trial], None]) -> Callable[[Trial], None]:
+        assert make.__doc__ is not None
+        FAULTS[make.__name__] = Fault(make.__name__, make.__doc__.splitlines()[0].rstrip("."), make, kind)
+        return make
+
+    return register
+
+
+# --- PostgreSQL
+
+
+@fault("postgres")
+def restarted_fast(trial: Trial) -> None:
+    """PostgreSQL is restarted in order (``fast``)."""
+    trial.arena.cluster.restart("fast")
+    trial.fault()
+
+
+@fault("postgres")
+def restarted_immediate(trial: Trial) -> None:
+    """PostgreSQL is restarted without order (``immediate``) and recovers."""
+    trial.arena.cluster.restart("immediate")
+    trial.fault()
+
+
+@fault("postgres")
+def killed(trial: Trial) -> None:
+    """All processes of PostgreSQL are killed (``kill -9``), as by a loss of power, and it is started again."""
+    trial.arena.cluster.kill()
+    trial.arena.cluster.start()
+    trial.fault()
+
+
+@fault("postgres")
+def away_for_seconds(trial: Trial) -> None:
+    """PostgreSQL is stopped, stays away for 2 s, and is started again."""
+    trial.arena.cluster.stop("fast")
+    trial.let_pass(2)
+    trial.arena.cluster.start()
+    trial.fault()
+
+
+@fault("postgres")
+def restarted_twice(trial: Trial) -> None:
+    """PostgreSQL is restarted, and again as soon as it is back."""
+    for _ in range(2):
+        trial.arena.cluster.restart("fast")
+        trial.fault()
+
+
+@fault("postgres")
+def backend_killed(trial: Trial) -> None:
+    """The listener's backend is killed (``kill -9``): PostgreSQL ends all sessions and recovers."""
+    for pid in trial.arena.backends(FEED):
+        os.kill(pid, signal.SIGKILL)
+    trial.fault()
+    trial.arena.cluster.wait_ready()
+
+
+@fault("postgres")
+def backend_stopped(trial: Trial) -> None:
+    """The listener's backend hangs (``SIGSTOP``) for three heartbeats, and goes on."""
+    pids = trial.arena.backends(FEED)
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    trial.fault()
+    trial.let_pass(3 * HEARTBEAT)
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+@fault("postgres")
+def listener_terminated(trial: Trial) -> None:
+    """The listener's backend is terminated (``pg_terminate_backend``)."""
+    end_sessions(trial, FEED)
+
+
+@fault("postgres")
+def listener_terminated_again_and_again(trial: Trial) -> None:
+    """The listener's backend is terminated eight times, each time it is there again."""
+    for _ in range(8):
+        trial.until(lambda: trial.arena.backends(FEED), "a listener")
+        end_sessions(trial, FEED)
+
+
+@fault("postgres")
+def readers_and_handlers_terminated(trial: Trial) -> None:
+    """All sessions but the listener's are terminated, readers, handlers and other writers."""
+    end_sessions(trial, OTHERS)
+
+
+@fault("postgres")
+def all_sessions_terminated(trial: Trial) -> None:
+    """All sessions are terminated, three times."""
+    for _ in range(3):
+        end_sessions(trial, "%")
+
+
+@fault("postgres")
+def statements_cancelled(trial: Trial) -> None:
+    """What all sessions are doing is cancelled (``pg_cancel_backend``), ten times."""
+    for _ in range(10):
+        end_sessions(trial, "%", "pg_cancel_backend")
+
+
+def end_sessions(trial: Trial, application: str, function: str = "pg_terminate_backend") -> None:
+    trial.arena.execute(
+        f"SELECT {function}(pid) FROM pg_stat_activity WHERE datname = %s AND application_name LIKE %s"
+        " AND backend_type = 'client backend' AND pid <> pg_backend_pid()",
+        trial.arena.database,
+        application,
+    )
+    trial.fault()
+
+
+# --- the link between the server and PostgreSQL
+
+
+@fault("feed link")
+def feed_frozen_shortly(trial: Trial) -> None:
+    """The link to PostgreSQL freezes three times, for less than a heartbeat."""
+    for _ in range(3):
+        frozen(trial, trial.arena.feed, HEARTBEAT / 2)
+
+
+@fault("feed link")
+def feed_frozen(trial: Trial) -> None:
+    """The link to PostgreSQL freezes for longer than its death takes to be noticed, then goes on."""
+    frozen(trial, trial.arena.feed, float(os.environ.get("DDDP_FREEZE_SECONDS", 3 * HEARTBEAT)))
+
+
+@fault("feed link")
+def feed_stranded(trial: Trial) -> None:
+    """The links to PostgreSQL stay silent for ever, as after a firewall has forgotten them; new ones work."""
+    trial.arena.feed.strand()
+    trial.fault()
+
+
+@fault("feed link")
+def feed_cut(trial: Trial) -> None:
+    """The links to PostgreSQL are cut."""
+    trial.arena.feed.cut()
+    trial.fault()
+
+
+@fault("feed link")
+def feed_cut_again_and_again(trial: Trial) -> None:
+    """The links to PostgreSQL are cut ten times within two seconds."""
+    for _ in range(10):
+        trial.arena.feed.cut()
+        trial.fault()
+        trial.let_pass(0.2)
+
+
+@fault("feed link")
+def feed_refused(trial: Trial) -> None:
+    """The server's connections to PostgreSQL are cut, and refused for 2 s."""
+    trial.arena.feed.refuse()
+    trial.let_pass(2)
+    trial.arena.feed.accept()
+    trial.fault()
+
+
+@fault("feed link")
+def feed_delayed(trial: Trial) -> None:
+    """Each byte to and from PostgreSQL takes 100 ms for a while."""
+    delayed(trial, trial.arena.feed, 0.1)
+
+
+# --- the link between clients and the server
+
+
+@fault("client link")
+def clients_cut(trial: Trial) -> None:
+    """The clients' links are cut, three times."""
+    for _ in range(3):
+        trial.arena.web.cut()
+        trial.fault()
+        trial.let_pass(0.3)
+
+
+@fault("client link")
+def clients_frozen(trial: Trial) -> None:
+    """The clients' links freeze for 2 s."""
+    frozen(trial, trial.arena.web, 2)
+
+
+@fault("client link")
+def clients_refused(trial: Trial) -> None:
+    """The clients' links are cut, and refused for 1 s."""
+    trial.arena.web.refuse()
+    trial.let_pass(1)
+    trial.arena.web.accept()
+    trial.fault()
+
+
+@fault("client link")
+def clients_delayed(trial: Trial) -> None:
+    """Each byte to and from the clients takes 200 ms for a while."""
+    delayed(trial, trial.arena.web, 0.2)
+
+
+@fault("client link")
+def both_links_cut(trial: Trial) -> None:
+    """The clients' links and those to PostgreSQL are cut at once, twice."""
+    for _ in range(2):
+        trial.arena.web.cut()
+        trial.arena.feed.cut()
+        trial.fault(2)
+        trial.let_pass(0.5)
+
+
+def frozen(trial: Trial, link: Any, seconds: float) -> None:
+    link.freeze()
+    trial.let_pass(seconds)
+    link.resume()
+    trial.fault()
+    trial.let_pass(0.1)
+
+
+def delayed(trial: Trial, link: Any, seconds: float) -> None:
+    link.delay = seconds
+    trial.let_pass(2)
+    link.delay = 0.0
+    trial.fault()
+
+
+# --- the server
+
+
+@fault("server")
+def server_killed(trial: Trial) -> None:
+    """The server is killed (``kill -9``) and started again."""
+    trial.arena.server.kill()
+    trial.arena.server.start()
+    trial.fault()
+
+
+@fault("server")
+def server_restarted(trial: Trial) -> None:
+    """The server is stopped in order (``SIGTERM``) and started again."""
+    trial.arena.server.restart()
+    trial.fault()
+
+
+@fault("server")
+def server_stopped(trial: Trial) -> None:
+    """The server hangs (``SIGSTOP``) for three heartbeats, and goes on."""
+    os.kill(trial.arena.server.pid, signal.SIGSTOP)
+    trial.let_pass(3 * HEARTBEAT)
+    os.kill(trial.arena.server.pid, signal.SIGCONT)
+    trial.fault()
+
+
+@fault("server")
+def server_killed_while_postgres_is_away(trial: Trial) -> None:
+    """PostgreSQL is restarted and the server is killed meanwhile; both come back."""
+    trial.arena.cluster.stop("immediate")
+    trial.arena.server.kill()
+    trial.arena.cluster.start()
+    trial.arena.server.start()
+    trial.fault(2)
+
+
+# --- what PostgreSQL runs out of
+
+
+@fault("resources")
+def too_many_connections(trial: Trial) -> None:
+    """All connections are taken (53300) while the server's are cut."""
+    with contextlib.ExitStack() as hogs, trial.arena.cluster.session(trial.arena.database) as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity")
+        trial.arena.feed.cut()
+        with contextlib.suppress(psycopg2.OperationalError):
+            while True:
+                hogs.enter_context(trial.arena.cluster.session("postgres"))
+        trial.fault()
+        trial.let_pass(1.5)
+
+
+@fault("resources")
+def table_locked(trial: Trial) -> None:
+    """A table is locked (``ACCESS EXCLUSIVE``) for a second: writers, reads and methods wait."""
+    with exclusively(trial, "bank_account"):
+        trial.let_pass(1)
+
+
+@fault("resources")
+def table_locked_for_long(trial: Trial) -> None:
+    """A table is locked past ``STATEMENT_TIME_LIMIT``, methods fail with 503, and the listener is terminated."""
+    with exclusively(trial, "bank_account"):
+        end_sessions(trial, FEED)
+        trial.let_pass(4)
+
+
+@fault("resources")
+def statements_time_out(trial: Trial) -> None:
+    """Statements of new sessions time out after 3 ms for a second, readers' and handlers' among them."""
+    alter = f"ALTER DATABASE {trial.arena.database}"
+    trial.arena.execute(f"{alter} SET statement_timeout = '3ms'")
+    try:
+        end_sessions(trial, OTHERS)
+        trial.let_pass(1)
+    finally:
+        trial.arena.cluster.execute("postgres", f"{alter} RESET statement_timeout")
+        end_sessions(trial, OTHERS)
+
+
+@contextlib.contextmanager
+def exclusively(trial: Trial, table: str) -> Iterator[None]:
+    with contextlib.closing(psycopg2.connect(trial.arena.cluster.url_of(trial.arena.database))) as pgconn:
+        pgconn.cursor().execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        trial.fault()
+        yield
+        pgconn.rollback()
+
+
+# --- the schema, under load
+
+
+@fault("schema")
+def column_added_and_dropped(trial: Trial) -> None:
+    """A column that the server does not know is added, filled, and dropped."""
+    alter_table(trial, "bank_account", "ADD COLUMN more integer NOT NULL DEFAULT 0")
+    trial.progress(10)
+    alter_table(trial, "bank_account", "DROP COLUMN more")
+
+
+@fault("schema")
+def column_lost_and_back(trial: Trial) -> None:
+    """A column that is published but not written is dropped and added again."""
+    alter_table(trial, "bank_account", "DROP COLUMN memo")
+    trial.let_pass(0.5)
+    alter_table(trial, "bank_account", "ADD COLUMN memo text")
+
+
+@fault("schema")
+def table_rewritten(trial: Trial) -> None:
+    """Tables are rewritten by VACUUM FULL and their indexes made anew."""
+    for statement in ("VACUUM FULL bank_account", "REINDEX TABLE bank_transfer", "VACUUM FULL bank_transfer"):
+        attempt(trial, statement)
+        trial.fault()
+
+
+def alter_table(trial: Trial, table: str, change: str) -> None:
+    attempt(trial, f"ALTER TABLE {table} {change}")
+    trial.fault()
+
+
+def attempt(trial: Trial, statement: str) -> None:
+    """Run a statement that needs a lock, as a careful administrator does: wait briefly, and try again."""
+
+    def done() -> bool:
+        try:
+            with trial.arena.cluster.session(trial.arena.database) as cursor:
+                cursor.execute(LOCK_PATIENCE)
+                cursor.execute(statement)
+        except (psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected):
+            return False
+        return True
+
+    trial.until(done, statement)
