@@ -299,12 +299,14 @@ def deliver(step: Step) -> None:
     """Send a step to every session of its queries: shared frames where they fit, else what the session's box says."""
     boxes: dict[MergeBox[Batch], list[LiveQuery]] = {}
     for query in step.transitions:
-        messages = step.messages(query) if query.alone else None
+        # A session may begin to lag by what it is sent here: it is moved to the shared ones, and has been told.
+        alone, shared = list(query.alone.values()), list(query.shared)
+        messages = step.messages(query) if alone else None
         if messages:
             batch = Batch(messages)
-            for send in query.alone.values():
+            for send in alone:
                 send(batch)
-        for box in query.shared:
+        for box in shared:
             boxes.setdefault(box, []).append(query)
     _deliver_merged(step, boxes)
 
