@@ -147,6 +147,7 @@ SockJS transports
 and *restart* say whether it notices, and whether a new socket works.
 
 {transports}
+
 {transport_notes}
 """
 
