@@ -238,6 +238,12 @@ class Settings:
         unit="methods and publications per client",
         reason="Those of one client that run at once; more would let it keep all handlers busy. At most half of them.",
     )
+    handler_wait_limit: float = key(
+        20.0,
+        seconds,
+        unit="seconds",
+        reason="How long a method or publication waits for a free handler before its client is told to try later.",
+    )
     feed_heartbeat: float = key(
         5.0,
         seconds,

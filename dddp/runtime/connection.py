@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 import gevent
@@ -125,7 +124,7 @@ class Connection:
         self._callbacks: list[Callable[[], object]] | None = None
         self.active = True
         #: Where code that may wait runs.
-        self.handlers = Lane(application.handlers, application.handlers_per_client)
+        self.handlers = Lane(application.handlers, application.handlers_per_client, self.client_address)
         self.user_id: str | None = None
         self.runs: dict[Run, None] = {}  #: every run that has not ended, shown or not
         self._flush()
@@ -444,7 +443,7 @@ class Connection:
         run = self._new_run(subscription, settled)
         run.shown = True
         subscription.run = run
-        self.handlers.submit(run.start)
+        self.handlers.submit(run.start, run.refuse)
 
     def _new_run(self, subscription: Subscription, settled: Callable[[], None]) -> Run:
         run = Run(self, subscription, settled)
@@ -496,7 +495,8 @@ class Connection:
 
     def _run_method(self, message: messages.Method, method: Method) -> None:
         self._blocked = True
-        self.handlers.submit(Invocation(self, method, message, self._release).run)
+        invocation = Invocation(self, method, message, self._release)
+        self.handlers.submit(invocation.run, invocation.refuse)
 
     # --- login and logout
 
@@ -542,12 +542,8 @@ class UserChange:
         overdue = gevent.spawn_later(limit, self._swap)
         self._overdue = overdue
         for new in self._new:
-            self._connection.handlers.submit(partial(self._start_run, new))
+            self._connection.handlers.submit(new.start, new.refuse)
         self._one_settled()
-
-    def _start_run(self, run: Run) -> None:
-        if run.active:
-            run.start()
 
     def _one_settled(self) -> None:
         self._missing -= 1

@@ -23,7 +23,7 @@ from dddp.protocol import messages
 from dddp.protocol.alea import RandomStreams
 from dddp.runtime.fence import DATABASE, WriteFence
 from dddp.runtime.nested import apply
-from dddp.runtime.pool import FAILURES
+from dddp.runtime.pool import FAILURES, TOO_BUSY
 
 if TYPE_CHECKING:
     from dddp.runtime.connection import Connection
@@ -104,6 +104,13 @@ class Invocation:
             self.connection.change_user(self.user_id, lambda: self._finish(fence, answer))
         else:
             self._finish(fence, answer)
+
+    def refuse(self) -> None:
+        """Answer instead that no handler was free in time."""
+        self._tell_updated()
+        busy = MeteorError(*TOO_BUSY)
+        self.connection.send_result(self._message.id, messages.result_error(self._message.id, busy))
+        self._let_next_start()
 
     def _answered(self, fence: WriteFence) -> bytes:
         """The result, encoded; or what went wrong."""

@@ -7,15 +7,17 @@ pool. A job that raises is logged here, since nobody waits for it; what must be 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Any
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable
+from typing import Any, TypeAlias
 
 import gevent
 import psycopg2
 from django.db import connections, reset_queries
-from gevent.queue import SimpleQueue
+from gevent.lock import Semaphore
 
-__all__ = ["FAILURES", "Pool"]
+__all__ = ["FAILURES", "TOO_BUSY", "Job", "Pool"]
 
 logger = logging.getLogger(__name__)
 
@@ -23,36 +25,72 @@ FAILURES = (Exception, gevent.Timeout, SystemExit)
 """What a job may raise and its greenlet survive: ``gevent.Timeout`` and ``SystemExit`` are no ``Exception``, and the
 latter, in any greenlet, would end the process. ``GreenletExit`` alone ends the greenlet."""
 
+TOO_BUSY = (503, "The server is too busy; try again later")
+"""The error, code and reason, that clients get for a job that no greenlet was free for in time."""
+
+Job: TypeAlias = Callable[[], object]
+
+
+class _Waiting:
+    """A job that waits for a free greenlet."""
+
+    __slots__ = ("deadline", "job", "late", "whose")
+
+    def __init__(self, job: Job, late: Job | None, whose: Hashable, deadline: float) -> None:
+        self.job: Job | None = job  # None once it has been begun, or given up
+        self.late = late
+        self.whose = whose
+        self.deadline = deadline
+
 
 class Pool:
-    """A fixed number of greenlets that take jobs in order.
+    """A fixed number of greenlets that take jobs in order, from each of those who have some in turn.
 
     Args:
         name: for the log.
         size: greenlets, and so database connections per database.
         prepare: called once in each greenlet before its first job.
+        patience: seconds that a job waits for a free greenlet, if it says what is to be done when none comes.
     """
 
-    def __init__(self, name: str, size: int, prepare: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, name: str, size: int, prepare: Job = lambda: None, patience: float = float("inf")
+    ) -> None:
         self.name = name
         self.size = size
         self.busy = 0
         self._prepare = prepare
-        self._jobs: SimpleQueue[Callable[[], object]] = SimpleQueue()
+        self._patience = patience
+        self._turns: OrderedDict[Hashable, OrderedDict[_Waiting, None]] = OrderedDict()  # the next one first
+        self._wanted = Semaphore(0)  # a greenlet for each job in there
+        self._impatient: deque[_Waiting] = deque()  # those that may be late, in the order of their deadlines
+        self._silent_until = 0.0
+        self._clock: gevent.Greenlet[[], None] | None = None  # while there are some
         self._greenlets: list[gevent.Greenlet[[], None]] = []
 
     def start(self) -> None:
         """Start the greenlets; their database connections open with their first jobs."""
         self._greenlets = [gevent.spawn(self._work) for _ in range(self.size)]
 
-    def submit(self, job: Callable[[], object]) -> None:
-        """Have a job done by the next free greenlet. Never waits."""
-        self._jobs.put(job)
+    def submit(self, job: Job, late: Job | None = None, whose: Hashable = None) -> None:
+        """Have a job done by the next free greenlet. Never waits.
+
+        Args:
+            late: done instead when none is free in time; it must not wait.
+            whose: who has many jobs waits longer for them, and not the others.
+        """
+        waiting = _Waiting(job, late, whose, time.monotonic() + self._patience)
+        self._turns.setdefault(whose, OrderedDict())[waiting] = None
+        self._wanted.release()
+        if late is not None and self._patience < float("inf"):
+            self._impatient.append(waiting)
+            if self._clock is None:
+                self._clock = gevent.spawn(self._give_up_late_ones)
 
     @property
     def idle(self) -> bool:
         """Whether there is nothing to do and nothing being done."""
-        return not self.busy and self._jobs.empty()
+        return not self.busy and not self._turns
 
     def stop(self) -> None:
         """Give up what is being done and close the database connections."""
@@ -62,13 +100,55 @@ class Pool:
         self._prepare()
         try:
             while True:
-                self._do(
-                    self._jobs.get()
-                )  # no name here keeps a job, and its client, until the next one comes
+                self._wanted.acquire()
+                if self._turns:
+                    # No name here keeps a job, and its client, until the next one comes.
+                    self._do(self._next())
         finally:
             connections.close_all()
 
-    def _do(self, job: Callable[[], object]) -> None:
+    def _next(self) -> Job:
+        """Begin the first job of whose turn it is."""
+        whose, jobs = next(iter(self._turns.items()))
+        self._turns.move_to_end(whose)
+        return self._taken(next(iter(jobs)))
+
+    def _taken(self, waiting: _Waiting) -> Job:
+        """Take a job out: it waits no more."""
+        jobs = self._turns[waiting.whose]
+        del jobs[waiting]
+        if not jobs:
+            del self._turns[waiting.whose]
+        job, waiting.job = waiting.job, None
+        assert job is not None  # or it would not be in there
+        while self._impatient and self._impatient[0].job is None:
+            self._impatient.popleft()
+        return job
+
+    def _give_up_late_ones(self) -> None:
+        while self._impatient:
+            first = self._impatient[0]
+            wait = first.deadline - time.monotonic()
+            if wait > 0:
+                gevent.sleep(wait)
+                continue
+            self._wanted.acquire(blocking=False)
+            self._taken(first)
+            assert first.late is not None  # or it would not be impatient
+            self._do_late(first.late)
+        self._clock = None
+
+    def _do_late(self, late: Job) -> None:
+        now = time.monotonic()
+        if now >= self._silent_until:  # one line for a flood of them
+            self._silent_until = now + self._patience
+            logger.warning("! all %d of the %s pool are busy for %g s", self.size, self.name, self._patience)
+        try:
+            late()
+        except FAILURES:
+            logger.exception("! the answer of a late job of the %s pool failed", self.name)
+
+    def _do(self, job: Job) -> None:
         self.busy += 1
         _drop_dead_connections()
         try:

@@ -22,7 +22,7 @@ from dddp.orm.queries import database_of, specify
 from dddp.protocol.ejson import member
 from dddp.protocol.messages import ABSENT
 from dddp.runtime.live import LiveDatabase
-from dddp.runtime.pool import FAILURES
+from dddp.runtime.pool import FAILURES, TOO_BUSY
 from dddp.runtime.watch import Watch
 
 if TYPE_CHECKING:
@@ -120,6 +120,10 @@ class Run:
             self._settle()
         elif not self._unsettled:
             self._become_complete()
+
+    def refuse(self) -> None:
+        """End because no greenlet was free in time."""
+        self.error(MeteorError(*TOO_BUSY))
 
     def _use(self, selections: Iterable[Selection]) -> None:
         specs = dict(self._specified(selection) for selection in selections)

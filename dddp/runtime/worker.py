@@ -55,7 +55,8 @@ class Worker:
             raise FeedUnavailable(
                 "no PostgreSQL in settings.DATABASES: live queries need its LISTEN and NOTIFY"
             )
-        self._handlers = Pool("handler", settings.handler_pool_size, self._prepare_handlers)
+        size, patience = settings.handler_pool_size, settings.handler_wait_limit
+        self._handlers = Pool("handler", size, self._prepare_handlers, patience)
         self.application = Application(settings, API, self._databases, self._handlers)
         self._server: Server | None = None
         self._heart: gevent.Greenlet[[], None] | None = None
