@@ -460,6 +460,7 @@ class Router:
                 holder.stale.setdefault(key, before)
                 if holder is not query:
                     holder.soil((key,))
+                    self._end_moving(holder)
                     self._make_due(holder)
         return document.current
 

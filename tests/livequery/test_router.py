@@ -9,10 +9,10 @@ import pytest
 from dddp.changes import Change, FeedEvent, Gap, Key, Kind, Mark, Row, Snapshot, Transaction, Xid
 from dddp.livequery.predicate import Column, In, Predicate
 from dddp.livequery.query import LiveQuery, Phase
-from dddp.livequery.read import Read
+from dddp.livequery.read import NOTHING, Read, Related
 from dddp.livequery.router import Closed, Deliver, Effect, Failed, Fence, Fired, Router, Settled
 from dddp.livequery.spec import Fields, QuerySpec
-from tests.livequery.model import AUTHOR, BOOK, BOOKS
+from tests.livequery.model import AUTHOR, BOOK, BOOKS, GOOD_AUTHORS, by_good
 
 A, B = Key("a"), Key("b")
 
@@ -685,3 +685,31 @@ def test_write_that_nobody_reported_has_the_other_holders_ask_for_that_row(edge:
     edge.read(before(200), a=5, b=6)
 
     assert edge.start_read().keys == {holder.spec: {A}}
+
+
+def test_write_that_nobody_reported_has_a_query_that_waits_for_rows_read_as_a_whole(edge: Edge) -> None:
+    """Not told by the rows alone that it waits for, of which another read is on its way."""
+    waiting = edge.open(
+        QuerySpec(("good",), BOOKS, frozenset({BOOK, AUTHOR}), predicate=by_good, sets={GOOD_AUTHORS: None})
+    )
+    found, good = {A: document(4)}, {Key("1"): 1}
+    tell(edge, edge.start_read(), found, Related({GOOD_AUTHORS: good}, {waiting.spec: {A: row(4)}}))
+    edge.open(spec("two"))
+    other = edge.start_read()
+    edge.receive(Transaction(Xid(150), (Change(AUTHOR, Key("2"), Kind.ROW, {"id": 2, "good": True}),)))
+    tell(edge, other, {A: document(5), B: document(6)})
+    found, good = {A: document(5), B: document(6)}, {Key("1"): 1, Key("2"): 2}
+    for read in list(iter(edge.router.next_read, None)):
+        links = {A: row(5), B: row(6, author=2)}
+        entered = {question: {B: (row(6, author=2), document(6))} for question in read.move_ins}
+        tell(edge, read, found, Related(dict.fromkeys(read.sets, good), {waiting.spec: links}, entered))
+
+    assert waiting.settled
+    assert shown(waiting) == found
+
+
+def tell(edge: Edge, read: Read, rows: Mapping[Key, Fields], related: Related = NOTHING) -> None:
+    """A read of everything that was committed, its token included."""
+    edge.snapshot(read, before(200))
+    edge.do(edge.router.rows_read(read, dict.fromkeys(read.specs, rows), related))
+    edge.receive(Mark(read.token))
