@@ -265,7 +265,7 @@ class Outbox:
         self._channel = channel
         self._limit = limit
         self._waiting = deque([*missing, *(self._waiting or ())])
-        self._charged = sum(entry.charge for entry in self._waiting)
+        self._charged = self._held + sum(entry.charge for entry in self._waiting)
         self._sent = log.start
         self._log = log
         self._overflown = None

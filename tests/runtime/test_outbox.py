@@ -11,11 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dddp.changes import Key
+from dddp.livequery.query import LiveQuery
+from dddp.livequery.step import Step
 from dddp.protocol import messages
 from dddp.protocol.messages import Method
 from dddp.runtime.outbox import Outbox
 from dddp.runtime.replay import Entry, ReplayLog
 from dddp.transport.contract import Batch
+from tests.test_mergebox import World
 
 ROOM = 1_000_000
 CONNECTED = messages.connected("s" * 17)
@@ -207,6 +211,29 @@ def test_slow_client_is_closed_past_its_limit() -> None:
     outbox.send_batch(Batch([b"z" * 1001]))
 
     assert channel.closed is not None and channel.closed[0] == 1013
+
+
+def test_what_is_held_back_counts_on_another_channel_too() -> None:
+    """A client that changes its channel while it lags is held to its limit all the same."""
+    world, channel = World(), LossyChannel()
+    query = world.query("q")
+    outbox = Outbox(LossyChannel(buffered=2), 1000, threshold=1)
+    outbox.box.replace([], [query])
+    outbox.send_batch(Batch([document(0)]))
+    for key in "12":
+        hold_back(outbox, world, query, key)
+    outbox.attach(channel, 1000, [], ReplayLog(1, ROOM))
+    for key in "34":
+        hold_back(outbox, world, query, key)
+
+    assert channel.closed is not None
+
+
+def hold_back(outbox: Outbox, world: World, query: LiveQuery, key: str) -> None:
+    """A document enters the query while the client lags."""
+    step = Step()
+    world.enter(query, Key(key), step)
+    assert outbox.box.apply(step, [query]) == []
 
 
 def test_first_batches_go_out_as_the_socket_takes_them_and_what_follows_behind() -> None:
