@@ -175,7 +175,7 @@ def _cost(spec: QuerySpec) -> str:
     used = {use.values for use in uses_of(spec.predicate.expression)}
     near, far = _tables(used), _tables(spec.sets.keys() - used)
     cost = f"no SQL; for rows that enter through {near}: one read per transaction, shared by all queries"
-    return f"{cost}; where {far} alters what is read of {near}: one run of the query" if far else cost
+    return f"{cost}; where {far} alters that of {near}: one read more" if far else cost
 
 
 def _cost_of_rerun(spec: QuerySpec) -> str:

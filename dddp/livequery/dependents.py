@@ -20,6 +20,7 @@ class Concern:
     changes: list[Change] = field(default_factory=list)  #: of rows that are its documents, or may be
     decided: bool = True  #: False: it takes a read to know what else it did
     whole: bool = False  #: that read has to be of all rows, not only of those that have changed
+    waits: bool = False  #: a live set has to be read before it can be judged
     judge_again: bool = False  #: a live set has changed, so members may have to leave
     wanted: dict[str, dict[Any, None]] = field(default_factory=dict)  #: column -> values whose rows may enter
 

@@ -132,14 +132,18 @@ class LiveSets:
 
     # --- what is in them
 
-    def load(self, spec: SetSpec, rows: Mapping[Key, Any]) -> None:
-        """Take what a read found: key -> value, as the column's ``comparable`` gives it."""
+    def load(self, spec: SetSpec, rows: Mapping[Key, Any]) -> Delta:
+        """Take what a read found: key -> value, as the column's ``comparable`` gives it. Returns what that changed."""
         live_set = self._sets[spec]
+        before = dict.fromkeys(live_set.counts)
         self._empty(live_set)
         for key, value in rows.items():
             if value is not None:
                 self._put(live_set, key, value)
         live_set.loaded = True
+        counts = live_set.counts
+        entered = {value: None for value in counts if value not in before}
+        return Delta(entered, {value: None for value in before if value not in counts})
 
     def unload(self, tables: Iterable[Table] | None = None) -> None:
         """What is known of these tables' sets (None: of all) is out of date until they are read again."""

@@ -23,6 +23,9 @@ __all__ = ["LiveQuery", "Moving", "Phase"]
 
 NO_KEYS: frozenset[Key] = frozenset()
 
+MAX_ROUNDS = 4
+"""Reads of sets and rows after which a query that still waits for more of them is run as a whole."""
+
 MAX_DIRTY = 1000
 """Changed rows that are asked for by their keys; with more of them the whole query is run."""
 
@@ -39,12 +42,15 @@ class Phase(enum.Enum):
 class Moving:
     """What a query waits for whose predicate decides all but rows that nobody here has seen.
 
-    A value has entered one of its live sets: the rows that have it are read, for all queries that wait together.
+    A value has entered one of its live sets: the rows that have it are read, for all queries that wait together. Where
+    a set is out of date, since one that its own condition uses has changed, it is read first.
     """
 
-    __slots__ = ("changes", "values")
+    __slots__ = ("asked", "changes", "rounds", "values")
 
     def __init__(self) -> None:
+        self.rounds = 0  #: reads that did not tell enough
+        self.asked: dict[str, dict[Any, None]] = {}  #: as ``values``, of the read that is on its way
         #: Column -> the values whose rows are not asked for yet.
         self.values: dict[str, dict[Any, None]] = {}
         #: What has happened to rows of the table since it waits, the last of each.
@@ -53,6 +59,18 @@ class Moving:
     def want(self, column: str, values: Iterable[Any]) -> None:
         """Rows with one of these values may have entered the query."""
         self.values.setdefault(column, {}).update(dict.fromkeys(values))
+
+    def ask(self) -> dict[str, dict[Any, None]]:
+        """The values whose rows are asked for now."""
+        self.asked, self.values = self.values, {}
+        return self.asked
+
+    def ask_again(self) -> bool:
+        """The read did not tell enough. Returns whether it is worth another one of the same kind."""
+        for column, values in self.asked.items():
+            self.want(column, values)
+        self.rounds += 1
+        return self.rounds < MAX_ROUNDS
 
 
 class LiveQuery:

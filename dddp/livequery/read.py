@@ -56,6 +56,7 @@ class Read:
         "requested",
         "rows",
         "sets",
+        "sets_only",
         "snapshot",
         "token",
         "unseen",
@@ -70,11 +71,13 @@ class Read:
         holding: bool = False,
         move_ins: tuple[MoveIn, ...] = (),
         sets: Mapping[SetSpec, Any] | None = None,
+        sets_only: bool = False,
     ) -> None:
         self.queries = queries
         #: Queries of which only some rows are asked for -> their keys.
         self.keys = {query.spec: query.dirty for query in queries if query.dirty is not None}
         self.move_ins = move_ins  #: for queries that wait for these rows only; then the queries are not run
+        self.sets_only = sets_only  #: the queries wait for these; they are not run
         self.sets = sets or {}  #: to be read with the queries -> what the edge runs for each
         self.token = token
         self.requested = requested  #: the router's clock when the read was asked for
@@ -89,7 +92,7 @@ class Read:
     @property
     def specs(self) -> tuple[QuerySpec, ...]:
         """What the edge has to run."""
-        return () if self.move_ins else tuple(query.spec for query in self.queries)
+        return () if self.move_ins or self.sets_only else tuple(query.spec for query in self.queries)
 
     @property
     def complete(self) -> bool:

@@ -20,6 +20,7 @@ from dddp.changes import Change, FeedEvent, Gap, Key, Kind, Mark, Row, Snapshot,
 from dddp.livequery.dependents import Concern, Dependents
 from dddp.livequery.document import Documents, Version
 from dddp.livequery.liveset import Delta, LiveSet, LiveSets
+from dddp.livequery.predicate import SetSpec
 from dddp.livequery.query import LiveQuery, Moving, Phase
 from dddp.livequery.read import NOTHING, MoveIn, Read, Related, Rows
 from dddp.livequery.spec import Fields, QuerySpec
@@ -209,7 +210,27 @@ class Router:
         return self._begin_read(Read(queries, self._new_token(), self._clock, holding=holding, sets=sets))
 
     def _start_move_in(self) -> Read:
-        """One read for all rows that may have entered a query because a value has entered a live set."""
+        """One read for all that queries wait for because live sets have changed."""
+        self.move_ins += 1
+        waiting = {query: self._missing_sets(query) for query in self._moving}
+        behind = tuple(query for query, missing in waiting.items() if missing)
+        return self._start_set_read(behind) if behind else self._start_row_read()
+
+    def _missing_sets(self, query: LiveQuery) -> list[SetSpec]:
+        return [values for values in query.sets if not self.sets[values].loaded]
+
+    def _start_set_read(self, queries: tuple[LiveQuery, ...]) -> Read:
+        """One read of all live sets that are out of date."""
+        sets: dict[SetSpec, Any] = {}
+        for query in queries:
+            assert query.moving is not None
+            del self._moving[query]
+            query.moving.asked = {}
+            sets.update((values, query.spec.sets[values]) for values in self._missing_sets(query))
+        return self._begin_read(Read(queries, self._new_token(), self._clock, sets=sets, sets_only=True))
+
+    def _start_row_read(self) -> Read:
+        """One read of all rows that may have entered a query because a value has entered a live set."""
         queries, self._moving = tuple(self._moving), {}
         wanted: dict[tuple[str, str], dict[Any, None]] = {}
         columns: dict[str, frozenset[str]] = {}
@@ -219,14 +240,12 @@ class Router:
             assert query.spec.predicate is not None
             name = query.collection
             columns[name] = columns.get(name, frozenset()) | query.spec.predicate.columns
-            for column, values in query.moving.values.items():
+            for column, values in query.moving.ask().items():
                 wanted.setdefault((name, column), {}).update(values)
-            query.moving.values = {}
         move_ins = tuple(
             MoveIn(shapes[name], column, tuple(values), columns[name])
             for (name, column), values in wanted.items()
         )
-        self.move_ins += 1
         return self._begin_read(Read(queries, self._new_token(), self._clock, move_ins=move_ins))
 
     def _new_token(self) -> str:
@@ -290,6 +309,8 @@ class Router:
             query.reading = None
             if self._settle(query, read, step):
                 settled.append(query)
+            elif query.moving is not None and query in self._moving:
+                continue  # it has learned something, and waits for more
             else:
                 if read.holding:  # what is asked for as a whole with dispatch held is told for sure
                     query.dirty = None
@@ -311,10 +332,10 @@ class Router:
         overlay = read.overlay(query)
         if not all(query.decides(transaction) for transaction in overlay):
             return False
-        if query.moving is not None:
-            return self._settle_moving(query, read, query.moving, step)
         if not self._load_sets(query, read, overlay):
             return False
+        if query.moving is not None:
+            return self._settle_moving(query, read, query.moving, step)
         assert read.rows is not None
         touched = {
             change.key: change
@@ -385,20 +406,37 @@ class Router:
 
     def _load_sets(self, query: LiveQuery, read: Read, overlay: Iterable[Transaction]) -> bool:
         """Have the query's live sets at the process's position; False when the read does not tell them."""
+        missing = self._missing_sets(query)
+        if not missing and query.moving is not None:
+            return True  # the rows it asks for are judged by the sets as they are now
         tables = {values.table for values in query.sets}
         if any(change.table in tables for transaction in overlay for change in transaction.changes):
             return False
-        missing = [values for values in query.sets if not self.sets[values].loaded]
         if not all(values in read.related.sets for values in missing):
             return False
         for values in missing:
-            self.sets.load(values, read.related.sets[values])
+            delta = self.sets.load(values, read.related.sets[values])
+            for user in self.sets[values].users:
+                if user.moving is not None:
+                    self._want(user, user.moving, values, delta)
         return True
+
+    def _want(self, query: LiveQuery, moving: Moving, values: SetSpec, delta: Delta) -> None:
+        """A set that a waiting query uses has been read."""
+        for use in query.uses:
+            entering = delta.left if use.negated else delta.entered
+            if use.values == values and entering:
+                moving.want(use.column.name, entering)
+        if query.reading is None:
+            self._moving[query] = None
 
     def _settle_moving(self, query: LiveQuery, read: Read, moving: Moving, step: Step) -> bool:
         """Settle a query that has waited for rows: they, what it had, and what has changed since it waits."""
-        if moving.values:
-            return False  # more has entered its sets meanwhile
+        self._moving.pop(query, None)
+        if moving.values:  # more has entered its sets meanwhile
+            if moving.ask_again():
+                self._moving[query] = None
+            return False
         entered = {
             key: found
             for question, rows in read.related.entered.items()
@@ -571,9 +609,11 @@ class Router:
 
     def _consider_set(self, query: LiveQuery, live_set: LiveSet, delta: Delta, concern: Concern) -> None:
         """What it means to a query that a live set it uses has changed."""
-        if query.spec.window is not None or not all(self.sets[values].loaded for values in query.sets):
+        if query.spec.window is not None:
             concern.decided = False
             return
+        if self._missing_sets(query):
+            concern.waits = True
         for use in query.uses:
             if use.values == live_set.spec:
                 concern.judge_again = True
@@ -617,7 +657,7 @@ class Router:
         self, query: LiveQuery, concern: Concern, previous: Mapping[tuple[str, Key], Version], step: Step
     ) -> bool:
         """Apply a transaction to a settled query; False where it takes a read."""
-        if not concern.decided or concern.wanted:
+        if not concern.decided or concern.wanted or concern.waits:
             return False
         if query.spec.window is None:
             self._move(query, concern, previous, step)

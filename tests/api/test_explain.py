@@ -151,7 +151,7 @@ def test_a_condition_two_tables_away_says_what_it_is_run_again_for():
     inner = Author.objects.filter(books__language="Latin")
 
     assert of(Book.objects.filter(author__in=inner.filter(email="a@x"))).cost.endswith(
-        "; where bookstore.book alters what is read of bookstore.author: one run of the query"
+        "; where bookstore.book alters that of bookstore.author: one read more"
     )
 
 

@@ -38,6 +38,7 @@ from dddp.livequery.window import Order, Window
 
 BOOK = Table("shop.book")
 AUTHOR = Table("shop.author")
+COUNTRY = Table("shop.country")
 State = dict[Table, dict[Key, Row]]
 Result = dict[Key, Fields]
 
@@ -74,11 +75,23 @@ GOOD_AUTHORS = SetSpec(AUTHOR, Compare(Column("good"), "=", True), Column("id"))
 by_good = Predicate(InSet(Column("author"), GOOD_AUTHORS))
 not_by_good = Predicate(negate(InSet(Column("author"), GOOD_AUTHORS)))
 even_or_by_good = Predicate(any_of([is_even.expression, by_good.expression]))
+FREE_COUNTRIES = SetSpec(COUNTRY, Compare(Column("free"), "=", True), Column("id"))
+FREE_AUTHORS = SetSpec(AUTHOR, InSet(Column("country"), FREE_COUNTRIES), Column("id"))
+by_free = Predicate(InSet(Column("author"), FREE_AUTHORS))
+not_by_free = Predicate(negate(InSet(Column("author"), FREE_AUTHORS)))
+even_by_free_or_good = Predicate(
+    any_of([all_of([is_even.expression, by_free.expression]), by_good.expression])
+)
 dear_by_good = Predicate(all_of([Compare(Column("value"), ">", 2), by_good.expression]))
 
 
 def is_by_good(state: State, row: Row) -> bool:
     return bool(state[AUTHOR][Key(str(row["author"]))]["good"])
+
+
+def is_by_free(state: State, row: Row) -> bool:
+    author = state[AUTHOR][Key(str(row["author"]))]
+    return bool(state[COUNTRY][Key(str(author["country"]))]["free"])
 
 
 def by_good_author(state: State) -> dict[Key, Row]:
@@ -151,6 +164,26 @@ QUERIES: dict[str, tuple[BookShape, set[Table], Predicate | None, Callable[[Stat
         dear_by_good,
         lambda state: books_where(state, lambda row: row["value"] > 2 and is_by_good(state, row)),
     ),
+    "by free author, joined twice": (
+        BOOKS,
+        {BOOK, AUTHOR, COUNTRY},
+        by_free,
+        lambda state: books_where(state, lambda row: is_by_free(state, row)),
+    ),
+    "not by free author, joined twice": (
+        BOOKS,
+        {BOOK, AUTHOR, COUNTRY},
+        not_by_free,
+        lambda state: books_where(state, lambda row: not is_by_free(state, row)),
+    ),
+    "even by free or by good author": (
+        BOOKS,
+        {BOOK, AUTHOR, COUNTRY},
+        even_by_free_or_good,
+        lambda state: books_where(
+            state, lambda row: (is_even(row) and is_by_free(state, row)) or is_by_good(state, row)
+        ),
+    ),
     "even, by predicate": (BOOKS, {BOOK}, is_even, lambda state: books_where(state, is_even)),
     "even, by re-run": (BOOKS, {BOOK}, None, lambda state: books_where(state, is_even)),
     "even, by re-run, asked for by row": (
@@ -222,7 +255,14 @@ class ReadRun:
 
 
 def sets_of(predicate: Predicate | None) -> dict[SetSpec, None]:
-    return {use.values: None for use in uses_of(predicate.expression)} if predicate is not None else {}
+    """The sets that a predicate uses, and those that these use."""
+    found: dict[SetSpec, None] = {}
+    waiting = [] if predicate is None else [predicate.expression]
+    while waiting:
+        for use in uses_of(waiting.pop()):
+            found[use.values] = None
+            waiting.append(use.values.where)
+    return found
 
 
 class Client:
@@ -269,7 +309,11 @@ class Model:
         self.router = Router()
         self.state: State = {
             BOOK: {},
-            AUTHOR: {Key("1"): {"id": 1, "good": True}, Key("2"): {"id": 2, "good": False}},
+            AUTHOR: {
+                Key("1"): {"id": 1, "good": True, "country": 1},
+                Key("2"): {"id": 2, "good": False, "country": 2},
+            },
+            COUNTRY: {Key("1"): {"id": 1, "free": True}, Key("2"): {"id": 2, "free": False}},
         }
         self.xids = 100
         self.writes = 0
@@ -315,7 +359,12 @@ class Model:
         self.writes += 1
         if self.random.random() < 0.25:
             author = self.random.randint(1, 2)
-            writer.rows[AUTHOR, Key(str(author))] = {"id": author, "good": self.random.random() < 0.5}
+            country, good = self.random.randint(1, 2), self.random.random() < 0.5
+            writer.rows[AUTHOR, Key(str(author))] = {"id": author, "good": good, "country": country}
+            return None
+        if self.random.random() < 0.15:
+            country = self.random.randint(1, 2)
+            writer.rows[COUNTRY, Key(str(country))] = {"id": country, "free": self.random.random() < 0.5}
             return None
         key = Key(str(self.random.randint(1, 5)))
         values = {"value": self.random.randint(0, 4), "author": self.random.randint(1, 2), "n": self.writes}
@@ -415,7 +464,7 @@ class Model:
 
     def related(self, run: ReadRun) -> Related:
         """What the read found besides documents, in its snapshot."""
-        good = {key: row["id"] for key, row in run.state[AUTHOR].items() if row["good"]}
+        sets = {values: self.members(values, run.state) for values in run.read.sets}
         links = {spec: self.links(spec, run.state) for spec in run.read.specs}
         entered = {
             question: {
@@ -425,7 +474,16 @@ class Model:
             }
             for question in run.read.move_ins
         }
-        return Related(dict.fromkeys(run.read.sets, good), links, entered)
+        return Related(sets, links, entered)
+
+    def members(self, values: SetSpec, state: State) -> dict[Key, int]:
+        """The rows of a live set."""
+        test = {
+            GOOD_AUTHORS: lambda row: row["good"],
+            FREE_COUNTRIES: lambda row: row["free"],
+            FREE_AUTHORS: lambda row: state[COUNTRY][Key(str(row["country"]))]["free"],
+        }[values]
+        return {key: row["id"] for key, row in state[values.table].items() if test(row)}
 
     def links(self, spec: QuerySpec, state: State) -> dict[Key, Row]:
         """The rows that a query is followed by: its own; those of a window in their order, and those before it."""

@@ -51,7 +51,8 @@ class Project:
     def clear(self) -> None:
         """Delete all rows, as another program."""
         self.execute(
-            "DELETE FROM shop_review; DELETE FROM shop_letter; DELETE FROM shop_book; DELETE FROM shop_author"
+            "DELETE FROM shop_review; DELETE FROM shop_letter; DELETE FROM shop_book; DELETE FROM shop_author;"
+            "DELETE FROM shop_house"
         )
         self.execute("DELETE FROM shop_record", archive=True)
 

@@ -109,6 +109,27 @@ def test_rows_that_enter_through_their_authors_cost_one_read_for_all_queries(
     assert meter.read() == (0, 1)
 
 
+def test_change_two_tables_away_costs_two_reads_for_all_queries(
+    project: Project, clients: list[StrictClient]
+) -> None:
+    """One transaction renames all houses: their authors are read, then the books that enter, for all at once."""
+    for number, client in enumerate(clients):
+        house = project.execute("INSERT INTO shop_house (name) VALUES (%s) RETURNING id", f"house {number}")[
+            0
+        ][0]
+        sql = "INSERT INTO shop_author (name, house_id) VALUES ('Austen', %s) RETURNING id"
+        author = project.execute(sql, house)[0][0]
+        sql = "INSERT INTO shop_book (title, price, author_id) VALUES (%s, 1, %s)"
+        project.execute(sql, f"book {number}", author)
+        client.subscribed("BooksOf", f"house {number}")
+    meter = Meter(clients[0])
+    project.execute("UPDATE shop_house SET name = 'house ' || ((substr(name, 7)::int + 1) %% %s)::text", MANY)
+    for number, client in enumerate(clients):
+        wait_for_titles(client, f"book {(number - 1) % MANY}")
+
+    assert meter.read() == (0, 2)
+
+
 def test_changes_in_a_slice_run_nothing(project: Project, clients: list[StrictClient]) -> None:
     """Rows that move in, within, or out as another one moves in, and whatever happens behind the last one."""
     for client in clients:

@@ -28,6 +28,10 @@ from tests.runtime.project import counting, gates, models
 # --- collections
 
 
+class House(Collection):
+    model = models.House
+
+
 class Author(Collection):
     model = models.Author
 
@@ -113,6 +117,13 @@ class Titles(Publication):
 
 class Prices(Publication):
     queries = [models.Book.objects.only("price")]
+
+
+class BooksOf(Publication):
+    """Through the author and the author's house."""
+
+    def get_queries(self, house: str) -> Any:
+        return [models.Book.objects.filter(author__house__name=house)]
 
 
 class BooksBy(Publication):
@@ -658,7 +669,7 @@ def apply_price(call: Any) -> Any:
 
 
 declared = list(globals().values())
-API.register([Author, Book, Letter, Record, PlainBook])
+API.register([House, Author, Book, Letter, Record, PlainBook])
 API.register(
     each
     for each in declared

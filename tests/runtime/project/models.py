@@ -6,8 +6,15 @@ from django.conf import settings
 from django.db import models
 
 
+class House(models.Model):
+    """A publishing house."""
+
+    name = models.CharField(max_length=100)
+
+
 class Author(models.Model):
     name = models.CharField(max_length=100)
+    house = models.ForeignKey(House, models.CASCADE, null=True)
 
 
 class Book(models.Model):
