@@ -174,12 +174,23 @@ class Ranking:
         return place is not None and not self._is_beyond(place)
 
     def _is_settled_at(self, place: Place) -> bool:
-        """Whether a row of the ranking with this place surely stays: PostgreSQL chooses among equals at its end."""
+        """Whether a row of the ranking with this place surely stays: PostgreSQL chooses among equals at either end."""
         if not self._window.tells(place):
             return False
-        if self._window.total or self.complete:
-            return True
-        return place < self._last if self._order is not None else self._end not in (None, place)
+        return self._window.total or not (self._may_start_at(place) or self._may_end_at(place))
+
+    def _may_start_at(self, place: Place) -> bool:
+        """Whether rows before the window and in it may have this place."""
+        start = self._window.start
+        if not 0 < start < len(self._places):
+            return False
+        return self._order is None or (self._ties_at(start) and place == self._order[start][0])
+
+    def _may_end_at(self, place: Place) -> bool:
+        """Whether rows in the window and behind it may have this place."""
+        if self.complete:
+            return False
+        return place == self._last if self._order is not None else self._end in (None, place)
 
     def _is_beyond(self, place: Place) -> bool:
         """Whether a row with this place comes behind all of these."""
