@@ -6,10 +6,14 @@ import time
 from typing import Any
 
 import psycopg2
+from gevent.local import local
 from gevent.socket import wait_read, wait_write
 from psycopg2 import extensions
 
-__all__ = ["make_psycopg2_cooperative", "wait"]
+__all__ = ["limit_waits", "make_psycopg2_cooperative", "wait"]
+
+_patience = local()
+"""Of the current greenlet: seconds for each wait, if it has a limit."""
 
 
 def wait(pgconn: Any, timeout: float | None = None) -> None:
@@ -19,10 +23,10 @@ def wait(pgconn: Any, timeout: float | None = None) -> None:
 
     Raises:
         psycopg2.OperationalError: it took longer than ``timeout`` seconds (or than the connection's
-            ``connect_timeout`` while connecting).
+            ``connect_timeout`` while connecting, or than ``limit_waits`` allows). psycopg2 closes the connection.
     """
-    if timeout is None and pgconn.status == extensions.STATUS_SETUP:
-        timeout = _connect_timeout(pgconn)
+    if timeout is None:
+        timeout = _time_limit(pgconn)
     deadline = None if timeout is None else time.monotonic() + timeout
     while (state := pgconn.poll()) != extensions.POLL_OK:
         remaining = None if deadline is None else max(deadline - time.monotonic(), 0.001)
@@ -39,6 +43,16 @@ def wait(pgconn: Any, timeout: float | None = None) -> None:
 def make_psycopg2_cooperative() -> None:
     """Make every psycopg2 connection of this process wait in its greenlet only."""
     extensions.set_wait_callback(wait)
+
+
+def limit_waits(seconds: float) -> None:
+    """Let no wait of this greenlet be longer: a network that goes silent tells nobody. The longest limit counts."""
+    _patience.seconds = max(seconds, getattr(_patience, "seconds", 0.0))
+
+
+def _time_limit(pgconn: Any) -> float | None:
+    of_connecting = _connect_timeout(pgconn) if pgconn.status == extensions.STATUS_SETUP else None
+    return of_connecting or getattr(_patience, "seconds", None)
 
 
 def _connect_timeout(pgconn: Any) -> float | None:

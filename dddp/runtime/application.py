@@ -29,6 +29,8 @@ class Application:
         self.registry = registry
         self.databases = databases
         self.handlers = handlers
+        for live in databases.values():
+            live.pools.append(handlers)
         #: Of each client at once; half of the pool stays free for the others, however small it is.
         self.handlers_per_client = min(settings.handlers_per_client, max(1, handlers.size // 2))
         self.draining = False  #: what is in flight goes on, nothing new is started

@@ -67,6 +67,7 @@ class LiveDatabase:
         self.captured = {table.table: table for table in registry.captured_tables(alias)}
         self.columns = {table: captured.columns for table, captured in self.captured.items()}
         self.router = Router()
+        self.pools = [readers]  #: whose connections are not trusted after an interruption of the feed
         self._readers = readers
         self._free = readers.size
         self._time_limit_ms = int(time_limit * 1000)
@@ -177,6 +178,9 @@ class LiveDatabase:
     def receive(self, events: list[FeedEvent]) -> None:
         """Take what the feed brought; runs in the listener's greenlet."""
         for event in events:
+            if isinstance(event, Gap):
+                for pool in self.pools:
+                    pool.renew()
             for known in self._decoded(event):
                 self._perform(self.router.receive(known))
         self._start_reads()

@@ -60,6 +60,7 @@ class Pool:
         self.size = size
         self.busy = 0
         self._prepare = prepare
+        self._renewals = 0
         self._patience = patience
         self._turns: OrderedDict[Hashable, OrderedDict[_Waiting, None]] = OrderedDict()  # the next one first
         self._wanted = Semaphore(0)  # a greenlet for each job in there
@@ -87,6 +88,10 @@ class Pool:
             if self._clock is None:
                 self._clock = gevent.spawn(self._give_up_late_ones)
 
+    def renew(self) -> None:
+        """Have each greenlet do its next job on new connections: these may lead nowhere, without a sign of it."""
+        self._renewals += 1
+
     @property
     def idle(self) -> bool:
         """Whether there is nothing to do and nothing being done."""
@@ -98,9 +103,13 @@ class Pool:
 
     def _work(self) -> None:
         self._prepare()
+        renewals = self._renewals
         try:
             while True:
                 self._wanted.acquire()
+                if renewals != self._renewals:
+                    renewals = self._renewals
+                    connections.close_all()
                 if self._turns:
                     # No name here keeps a job, and its client, until the next one comes.
                     self._do(self._next())

@@ -7,6 +7,7 @@ import logging
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import gevent
@@ -19,6 +20,7 @@ from dddp.conf import Settings
 from dddp.errors import FeedUnavailable
 from dddp.runtime.application import Application
 from dddp.runtime.connection import Connection, forwarded_address
+from dddp.runtime.descriptors import connections_allowed
 from dddp.runtime.fence import count_statements
 from dddp.runtime.live import LiveDatabase
 from dddp.runtime.origins import accepting
@@ -67,9 +69,11 @@ class Worker:
         limit_statements(self.settings.statement_time_limit)
 
     def _live_database(self, alias: str) -> LiveDatabase:
-        readers = Pool(f"{alias} read", self.settings.read_pool_size)
-        self._readers.append(readers)
         settings = self.settings
+        readers = Pool(
+            f"{alias} read", settings.read_pool_size, partial(limit_statements, settings.query_time_limit)
+        )
+        self._readers.append(readers)
         return LiveDatabase(
             alias, API, self._process_id, readers, settings.query_time_limit, settings.feed_heartbeat
         )
@@ -96,6 +100,7 @@ class Worker:
             message=self.settings.message_size_limit,
             waiting=self.settings.outbox_limit,
             request=self.settings.handshake_time_limit,
+            connections=connections_allowed(self.settings.connections_limit),
             sessions=self.settings.sessions_per_address,
         )
         self._server = Server(

@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 from psycopg2 import extensions
 
-from dddp.feed.cooperative import make_psycopg2_cooperative
+from dddp.feed.cooperative import limit_waits, make_psycopg2_cooperative
 
 PATIENCE = 10.0  # seconds
 
@@ -52,3 +52,26 @@ def test_connect_timeout_is_honoured():
         port = server.getsockname()[1]
         with gevent.Timeout(PATIENCE), pytest.raises(psycopg2.OperationalError, match="timeout"):
             psycopg2.connect(f"host=127.0.0.1 port={port} dbname=x connect_timeout=1")
+
+
+def test_wait_past_the_greenlets_limit_ends_the_connection(connect):
+    """As over a network that went silent: PostgreSQL's answer never comes."""
+    holder, waiter = connect(), connect()
+    with holder.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(7)")
+
+    def wait_for_lock() -> None:
+        limit_waits(0.2)
+        with waiter.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(7)")
+
+    with pytest.raises(psycopg2.OperationalError, match="timeout"):
+        gevent.spawn(wait_for_lock).get(timeout=PATIENCE)
+    assert waiter.closed
+
+
+def test_limit_of_one_greenlet_is_not_that_of_another(connect):
+    gevent.spawn(limit_waits, 0.001).join()
+
+    with connect().cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(0.05)")
