@@ -13,6 +13,7 @@ from tests.server import DDDPServer, fresh_database, run_django
 PROGRAMS = {
     "node": "runs a DDP client of the npm world; needs node and npm",
     "chromium": "opens the page in a browser; needs chromium",
+    "nginx": "runs behind a reverse proxy; needs nginx",
     "pgbouncer": "stands behind a real pooler; needs pgbouncer",
 }
 MARKERS = {**PROGRAMS, "install": "builds the wheel and installs it into an empty virtual environment; slow"}

@@ -52,7 +52,7 @@ def reverse(call: Call, raw: bytes) -> bytes:
 
 @method("who")
 def who(call: Call) -> str | None:
-    return call.user.username if call.user else None
+    return call.user.username or None
 
 
 @method("address")
