@@ -39,6 +39,18 @@ from dddp.orm.windows import window_of
 
 __all__ = ["database_of", "restrict", "specify"]
 
+OF_TEXT = (
+    models.CharField,
+    models.DateField,
+    models.DecimalField,
+    models.GenericIPAddressField,
+    models.IntegerField,
+    models.TextField,
+    models.TimeField,
+    models.UUIDField,
+)
+"""Fields whose values a lookup takes from the text that ``str()`` makes of them; DateTimeField is a DateField."""
+
 
 def specify(
     queryset: models.QuerySet[Any],
@@ -234,9 +246,16 @@ def _is_row_by_row(sql: str, query: Query, shape: ModelShape) -> bool:
         query.is_sliced or query.combinator or query.distinct_fields or query.group_by not in (None, True)
     )
     across_rows = any(isinstance(node, models.Window) for node in nodes(query))
-    by_text = not isinstance(shape.pk, models.BinaryField)  # the text of a key is then a value of the key
     once = relations_in(sql).count(shape.table) == 1
-    return bool(once and by_text and not shape.serialize and not counts_rows and not across_rows)
+    asked_for = once and _is_of_text(shape.pk) and not shape.serialize
+    return bool(asked_for and not counts_rows and not across_rows)
+
+
+def _is_of_text(key: Any) -> bool:
+    """Whether a lookup takes the text of a key for the key: so rows are asked for by the ids of their documents."""
+    while key.is_relation:
+        key = key.target_field
+    return isinstance(key, OF_TEXT) and not hasattr(key, "from_db_value")
 
 
 def _compiled(

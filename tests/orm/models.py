@@ -146,3 +146,36 @@ class Labelled(models.Model):
     class Meta:
         app_label = "app"
         managed = False
+
+
+class Prefixed(models.CharField):
+    """A text that Python knows as something else, here with a prefix."""
+
+    def from_db_value(self, value: str, expression: object, connection: object) -> str:
+        return f"no. {value}"
+
+
+class Badge(models.Model):
+    code = Prefixed(max_length=9, primary_key=True)
+
+    class Meta:
+        app_label = "app"
+        managed = False
+
+
+class Print(models.Model):
+    hash = models.BinaryField(primary_key=True)
+
+    class Meta:
+        app_label = "app"
+        managed = False
+
+
+class Finger(models.Model):
+    """Its key is another table's."""
+
+    hash = models.OneToOneField(Print, models.CASCADE, primary_key=True)
+
+    class Meta:
+        app_label = "app"
+        managed = False

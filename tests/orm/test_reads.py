@@ -18,7 +18,7 @@ from dddp.orm.documents import ModelShape, document_id
 from dddp.orm.queries import specify
 from dddp.orm.reads import ReadFailed, ReadResult, read
 from dddp.orm.tables import table_of
-from tests.orm.models import Play, Topic, Work, Writer
+from tests.orm.models import Badge, Finger, Play, Print, Topic, Work, Writer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -333,3 +333,10 @@ def test_changed_rows_of_a_query_are_those_of_the_whole_that_have_their_keys(
 )
 def test_query_whose_rows_depend_on_one_another_is_asked_as_a_whole(queryset: models.QuerySet[Any]) -> None:
     assert not spec(queryset).row_by_row
+
+
+@pytest.mark.parametrize("model", [Badge, Finger, Print])
+def test_query_is_asked_as_a_whole_where_the_text_of_a_key_is_not_the_key(model: type[models.Model]) -> None:
+    one = specify(model.objects.all(), ModelShape("each", model), captured=frozenset([table_of(model)]))
+
+    assert not one.row_by_row
