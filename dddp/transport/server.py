@@ -10,6 +10,7 @@ A connection has a greenlet while it speaks HTTP. With the upgrade the socket's 
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket as _names
@@ -36,6 +37,7 @@ from dddp.transport.http import Answer, plain, request_of
 from dddp.transport.sockjs import Options, Service
 from dddp.transport.sockjs.exchange import SOCKET
 from dddp.transport.sockjs.session import Session
+from dddp.transport.sockjs.uploads import give_up
 from dddp.transport.websocket import Limits, WebSocketChannel
 
 __all__ = ["Address", "CannotListen", "Server", "listen", "serve"]
@@ -50,6 +52,10 @@ WSGIApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]
 
 BACKLOG: Final = 1024
 """Connections the system completes before they are accepted: after a restart all clients come at once."""
+
+KEEPALIVE: Final = {_names.TCP_KEEPIDLE: 60, _names.TCP_KEEPINTVL: 15, _names.TCP_KEEPCNT: 4}
+"""Seconds of silence, seconds between two probes, and their number, until the system gives up a peer that is not there:
+what nothing is written to would stay for ever. Accepted sockets have it from the listening one."""
 
 
 class CannotListen(DDDPError):
@@ -113,6 +119,9 @@ def _listener(family: int, sockaddr: Any) -> socket.socket:
     listener = socket.socket(family, _names.SOCK_STREAM)
     try:
         listener.setsockopt(_names.SOL_SOCKET, _names.SO_REUSEADDR, 1)
+        listener.setsockopt(_names.SOL_SOCKET, _names.SO_KEEPALIVE, 1)
+        for option, value in KEEPALIVE.items():
+            listener.setsockopt(_names.IPPROTO_TCP, option, value)
         if family == _names.AF_INET6:  # the IPv4 addresses have listeners of their own
             listener.setsockopt(_names.IPPROTO_IPV6, _names.IPV6_V6ONLY, 1)
         listener.bind(sockaddr)
@@ -144,7 +153,9 @@ class Server:
         channels: the clients, those still closing included, each with its address.
         admissions: the sessions of each address.
         requests: the greenlets of HTTP connections.
-        waiting: those of them that have no request to answer just now.
+        reading: those of them that have no request to answer yet, or no more, in the order in which they have begun to
+            wait for one: the first are ended when there are too many connections.
+        waiting: those of these that wait for the first line.
         polling: likewise, of connections that SockJS clients come back to: they may until the server has stopped.
         closed: nothing new is accepted any more.
     """
@@ -171,11 +182,14 @@ class Server:
         self.client_address = client_address
         self.admissions = Admissions(self.limits.sessions)
         self.channels: dict[WebSocketChannel | Session, str] = {}
+        self._websockets = 0
+        self._full = False  # a connection has been refused; one line in the log until one is accepted
         self._paths = frozenset((f"{prefix}/websocket", f"{prefix}/websocket/"))
         self._gone = Event()
         self._stopped = Event()
         self.closed = False
         self.requests = Pool()
+        self.reading: dict[Any, None] = {}
         self.waiting: set[Any] = set()
         self.polling: set[Any] = set()
         self._services: list[Service] = []
@@ -217,6 +231,20 @@ class Server:
     def admits(self, request: Request) -> bool:
         """Tell whether the client that asks may have one more session."""
         return self.admissions.admits(self.client_address(request))
+
+    def make_room(self) -> bool:
+        """End a connection that waits for a request if there are too many; False if there are, and none that does."""
+        limit = self.limits.connections
+        if limit is None or len(self.requests) + self._websockets <= limit:
+            return True
+        longest = next(iter(self.reading), None)
+        if longest is not None:
+            del self.reading[longest]
+            longest.kill(block=False)
+        elif not self._full:
+            logger.warning("! there are %d connections, no more are accepted", limit)
+        self._full = longest is None
+        return not self._full
 
     def start(self) -> None:
         """Start accepting, in the background."""
@@ -271,6 +299,7 @@ class Server:
         channel = WebSocketChannel(
             taken.detach(), family, request.remote_address, self.limits, self._forget, deflate
         )
+        self._websockets += 1
         self._remember(channel, request)
         channel.start(application, request, received)
         if self.closed:
@@ -291,6 +320,7 @@ class Server:
         self.admissions.enter(address)
 
     def _forget(self, channel: WebSocketChannel | Session) -> None:
+        self._websockets -= isinstance(channel, WebSocketChannel)
         self.admissions.leave(self.channels.pop(channel))
         self._gone.set()
 
@@ -316,6 +346,11 @@ def serve(
     return server
 
 
+TOO_MANY_CONNECTIONS: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+)
+
+
 class _RequestTimeout(OSError, ValueError):
     """A client sent no complete request in time.
 
@@ -329,18 +364,26 @@ class _Handler(WebSocketHandler):  # type: ignore[misc]
 
     server: _Listener
     socket: Any
+    code: Any  # of the answer
     _deadline: gevent.Timeout | None = None  # for a request's line and headers
     extension: str | None = None  # the WebSocket one that was agreed on
     polls: bool = False  # a SockJS client uses the connection
     handed: bool = False  # by another process, to which it does not go back
 
     def handle(self) -> None:
+        self.socket.settimeout(self.server.owner.limits.request)  # of each wait for the network
         try:
-            super().handle()
+            if self.server.owner.make_room():
+                super().handle()
+            else:
+                self.socket.sendall(TOO_MANY_CONNECTIONS)
+        except OSError:  # it was gone before it was refused
+            logger.debug("= a refused connection is gone")
         finally:
             self._end_deadline()
 
     def _end_deadline(self) -> None:
+        self.server.owner.reading.pop(gevent.getcurrent(), None)
         if self._deadline is not None:
             self._deadline.close()
             self._deadline = None
@@ -351,6 +394,7 @@ class _Handler(WebSocketHandler):  # type: ignore[misc]
         if owner.closed and not self.polls:
             return ""
         self._deadline = gevent.Timeout.start_new(owner.limits.request, _RequestTimeout())
+        owner.reading[gevent.getcurrent()] = None
         waiting = owner.polling if self.polls else owner.waiting
         waiting.add(gevent.getcurrent())
         try:
@@ -382,6 +426,16 @@ class _Handler(WebSocketHandler):  # type: ignore[misc]
             self.close_connection = True
             return
         WSGIHandler.run_application(self)
+        self._skip_body()
+
+    def _skip_body(self) -> None:
+        """Get to the next request: read what the application has left of the body, if that does not take long."""
+        try:
+            with gevent.Timeout(self.server.owner.limits.request, _RequestTimeout()):
+                self.wsgi_input._discard()
+        except OSError:
+            give_up(self.wsgi_input)
+            self.close_connection = True
 
     def way_elsewhere(self, service: Service) -> str | None:
         """Where the process is reached that has, or will have, the request's SockJS session; None for this one."""
@@ -454,6 +508,18 @@ class _Handler(WebSocketHandler):  # type: ignore[misc]
         # pywsgi leaves it to applications to send no body after HEAD; Django leaves it to servers.
         if self.command != "HEAD":
             super()._write(data)
+
+    def _sendall(self, data: bytes | bytearray) -> None:
+        """Send; a client that takes nothing for long counts as gone, like one that is."""
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[self.socket.send(rest) :]
+        except OSError as error:
+            self.status = f"socket error: {error}"
+            self.code = -abs(self.code or 0)
+            raise BrokenPipeError(errno.EPIPE, "the client is gone") from error
+        self.response_length += len(data)
 
     def answer(self, answer: Answer) -> None:
         """Send an answer, the last one on this connection."""

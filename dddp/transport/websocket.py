@@ -69,7 +69,10 @@ class Limits:
         waiting: bytes sent that the system has not taken yet; beyond it the peer is closed with 1013. It must
             exceed the largest batch that is ever sent at once.
         closing: seconds a peer has to answer a close frame and to hang up before it is cut off.
-        request: seconds from a connect, or from the previous answer, to the end of an HTTP request's headers.
+        request: seconds from a connect, or from the previous answer, to the end of an HTTP request's headers; and
+            those for which a client may neither send more of a body nor take more of an answer.
+        connections: connections at a time, WebSockets included, None for any number; beyond it one that waits for a
+            request is ended, or the new one refused.
         sessions: sessions that one client address may have at a time, None for any number; more are refused.
     """
 
@@ -77,6 +80,7 @@ class Limits:
     waiting: int = 8 * 1024 * 1024
     closing: float = 5.0
     request: float = 60.0
+    connections: int | None = None
     sessions: int | None = None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from typing import Any
@@ -27,6 +28,7 @@ def settings() -> dict[str, Any]:
         "FORWARDED_COUNT": 1,
         "HANDSHAKE_TIME_LIMIT": 0.2,
         "COMPRESSION_THRESHOLD": 10,
+        "CONNECTIONS_LIMIT": 5,
     }
 
 
@@ -81,3 +83,13 @@ def test_messages_from_the_threshold_on_are_compressed(project: Project) -> None
     behind = answer.partition(b"\r\n\r\n")[2].removeprefix(b'\x81\x11{"server_id":"0"}')
     assert behind[:1] == b"\xc1"
     assert b"a" * 500 in inflate(behind[2 : 2 + behind[1]], 1000)
+
+
+def test_connections_beyond_the_limit_end_those_that_wait(project: Project) -> None:
+    with contextlib.ExitStack() as connections:
+        address = ("127.0.0.1", project.server.port)
+        idle = [
+            connections.enter_context(socket.create_connection(address, timeout=TIME_LIMIT)) for _ in range(6)
+        ]
+
+        assert idle[0].recv(1) == b""

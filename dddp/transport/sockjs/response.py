@@ -6,7 +6,9 @@ what is sent to it meanwhile stays with its session.
 
 from __future__ import annotations
 
+import socket as _names
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from gevent.event import Event
@@ -55,6 +57,11 @@ class Response:
         self._gone = True
         self._session.detach(self, whole=False)
         self._awake.set()
+
+    def cut(self) -> None:
+        """The client does not take what is sent: have the connection ended, whatever waits for it."""
+        with suppress(OSError):  # it is gone
+            self._socket.shutdown(_names.SHUT_RDWR)
 
     def pieces(self) -> Iterator[bytes]:
         """Return what the response is made of. It may have to wait for each."""

@@ -43,6 +43,9 @@ class Carrier(Protocol):
     def beat(self) -> None:
         """Nothing may have been sent for long: a heartbeat is due."""
 
+    def cut(self) -> None:
+        """The session is over, and the client does not take what is left: end without."""
+
 
 class Session:
     """The `Channel` of one client that polls or streams.
@@ -212,7 +215,13 @@ class Session:
             self._delivery.end(code, reason)
             self._close_frame = close_frame(code, reason)
             self._tell_taken()
+            self._sessions.closing.start(self)
             self._wake()
+
+    def cut(self) -> None:
+        """Give up a client that has not taken what was sent before the end in time."""
+        if self._carrier is not None:
+            self._carrier.cut()
 
     def abort(self) -> None:
         """Forget the client."""

@@ -43,6 +43,7 @@ class Sessions:
     Attributes:
         heartbeats: responses, and whatever else wants heartbeats, by one timer.
         absent: sessions without a response.
+        closing: sessions that have been closed, and whose clients are to take what is left soon.
         closed: no new session is to be opened any more.
     """
 
@@ -59,6 +60,7 @@ class Sessions:
         self.limits = limits
         self.heartbeats: Countdown[Beating] = Countdown(heartbeat, self._beat)
         self.absent: Countdown[Session] = Countdown(delay, Session.abort)
+        self.closing: Countdown[Session] = Countdown(limits.closing, Session.cut)
         self.closed = False
         self._delay = delay
         self._opened = opened
@@ -82,6 +84,7 @@ class Sessions:
     def forget(self, session: Session) -> None:
         """Let a session go."""
         self.absent.stop(session)
+        self.closing.stop(session)
         if self._sessions.pop(session.id, None) is not None:
             self._gone(session)
 

@@ -11,7 +11,7 @@ import gevent
 from dddp.errors import DDDPError
 from dddp.transport.sockjs.frames import BadPayload, array
 
-__all__ = ["BodyLost", "BodyTooLarge", "form_messages", "messages", "read_body"]
+__all__ = ["BodyLost", "BodyTooLarge", "form_messages", "give_up", "messages", "read_body"]
 
 CONTENT_TYPES: Final = ("", "T", "text/plain", "text/xml", "application/json", "application/xml")
 """What browsers have been seen to call a payload."""
@@ -48,15 +48,15 @@ def read_body(environ: Mapping[str, Any], limit: int, seconds: float) -> bytes:
         if len(body) > limit:
             raise BodyTooLarge
     except OSError as error:
-        _give_up(stream)
+        give_up(stream)
         raise BodyLost from error
     except DDDPError:
-        _give_up(stream)
+        give_up(stream)
         raise
     return body
 
 
-def _give_up(stream: Any) -> None:
+def give_up(stream: Any) -> None:
     """Keep the server from reading the rest of a body, however long that takes, to get to the next request."""
     stream.content_length, stream.chunked_input = stream.position, False
 
