@@ -678,6 +678,29 @@ def test_very_many_changed_rows_ask_for_all(edge: Edge) -> None:
     assert edge.start_read().keys == {}
 
 
+def test_repeated_read_that_was_not_asked_enough_asks_for_all_rows(edge: Edge) -> None:
+    """It holds dispatch, so the one after it must tell for sure."""
+    query = edge.settled(row_by_row("one"), a=4, b=6)
+    edge.receive(write(150, b=7))
+    first = edge.start_read()
+    edge.receive(write(160, b=9))
+    edge.snapshot(first, before(155))
+    edge.rows(first)
+    edge.receive(Mark(first.token))
+    edge.open(spec("two"))
+    repeated, other = edge.start_read(), edge.start_read()
+    edge.snapshot(repeated, before(200))
+    edge.snapshot(other, before(200))
+    edge.rows(other, a=5, b=9)
+    edge.receive(Mark(other.token))
+    edge.rows(repeated, b=9)
+    edge.receive(Mark(repeated.token))
+
+    assert (repeated.holding, repeated.keys) == (True, {query.spec: {B}})
+    again = edge.start_read()
+    assert (again.holding, again.keys) == (True, {})
+
+
 def test_write_that_nobody_reported_has_the_other_holders_ask_for_that_row(edge: Edge) -> None:
     """Somebody else's read finds the document changed: whether it still belongs here has to be asked."""
     holder = edge.settled(row_by_row("one"), a=4, b=6)
