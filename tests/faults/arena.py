@@ -2,7 +2,7 @@
 
 A ``Trial`` is one scenario: tellers move money all the time, the test does harm, and at the end nothing may be lost:
 
-* what the ledger calls committed is in the database, what it calls undone is not;
+* what the ledger calls committed is in the database, what it calls undone or failed is not;
 * each customer comes to have exactly what its queries give now, run by SQL;
 * nothing that was shown meanwhile was untrue: no state that never was, no undone transfer, no step backwards, no
   message that a strict client refuses, no ``updated`` before its data.
@@ -34,6 +34,7 @@ ACCOUNTS = 24
 OPENING_BALANCE = 1000
 CONVERGENCE_LIMIT = 30.0  # seconds; waits between attempts to connect are a part of it
 PROGRESS_LIMIT = 30.0  # seconds for some transfers
+UNDONE = ("undone", "failed")
 REPORTS: list[str] = []
 """What each trial has to say, for the end of the run."""
 
@@ -69,12 +70,15 @@ QUERIES: dict[str, list[Query]] = {
 DOCUMENTS = {
     "bank.account": """
         SELECT id::text, jsonb_build_object('branch_id', branch_id::text, 'owner', owner, 'balance', balance,
-            'version', version, 'last', last) FROM bank_account""",
+            'version', version, 'last', last) FROM bank_account WHERE %s IS NOT NULL""",
     "bank.transfer": """
         SELECT id::text, to_jsonb(t) - 'id' || jsonb_build_object('source_id', source_id::text,
-            'target_id', target_id::text) FROM bank_transfer t""",
-    "memo": "SELECT id::text, jsonb_build_object('owner', owner, 'memo', to_jsonb(a)->'memo') FROM bank_account a",
+            'target_id', target_id::text) FROM bank_transfer t WHERE trial = %s""",
+    "memo": """
+        SELECT id::text, jsonb_build_object('owner', owner, 'memo', to_jsonb(a)->'memo') FROM bank_account a
+        WHERE %s IS NOT NULL""",
 }
+"""SQL that gives the id and the document of each row that a client may have; the parameter is the trial's number."""
 
 
 class Arena:
@@ -167,6 +171,8 @@ class Trial:
         wants: what customers want beside the usual.
         customers: how many come directly, and as many through the proxy ``web``.
         work: more for the tellers, see ``bank.teller.Work``.
+        accounts: how many the transfers are between.
+        urls: of the servers that customers come to directly, in turn.
         tolerant: subscriptions may be refused for other reasons than that the database is away.
     """
 
@@ -179,6 +185,7 @@ class Trial:
         customers: int = 3,
         work: dict[str, Any] | None = None,
         tolerant: bool = False,
+        accounts: int = ACCOUNTS,
         urls: Sequence[str] = (),
     ) -> None:
         self.arena = arena
@@ -187,6 +194,7 @@ class Trial:
         self.ledger = Ledger()
         self.faults = 0
         self.customers: list[Customer] = []
+        self.accounts = accounts
         self._wants = list(wants)
         self._count = customers
         self._work = work or {}
@@ -234,7 +242,7 @@ class Trial:
                 self.ledger,
                 **{
                     "trial": self.number,
-                    "accounts": ACCOUNTS,
+                    "accounts": self.accounts,
                     "ways": self.arena.ways,
                     "seed": self.number,
                     **self._work,
@@ -242,7 +250,7 @@ class Trial:
             )
         pause = self._work.get("pause", 0.02)
         self._online = OnlineTeller(
-            self._urls[0], self.ledger, self.number, ACCOUNTS, self.arena.ways[-1], pause
+            self._urls[0], self.ledger, self.number, self.accounts, self.arena.ways[-1], pause
         )
         self.progress()
 
@@ -258,8 +266,9 @@ class Trial:
 
     def finish(self) -> None:
         """The moment of truth."""
-        self.progress(5)
-        self.rest()
+        if "count" not in self._work:
+            self.progress(5)
+        self.rest(finish="count" in self._work)
         self._check_ledger()
         now = self._documents()
         for customer in self.customers:
@@ -300,7 +309,7 @@ class Trial:
         """The database keeps its own promises, and the server's answers to methods were true."""
         made, outcomes = self._made(), self.ledger.outcomes
         missing = {number for number, outcome in outcomes.items() if outcome == "committed"} - made
-        risen = {number for number, outcome in outcomes.items() if outcome == "undone"} & made
+        risen = {number for number, outcome in outcomes.items() if outcome in UNDONE} & made
         strange = made - outcomes.keys()
         if missing or risen or strange:
             raise Broken(
@@ -311,7 +320,7 @@ class Trial:
         with self.arena.cluster.session(self.arena.database) as cursor:
             documents = {}
             for collection, statement in DOCUMENTS.items():
-                cursor.execute(statement)
+                cursor.execute(statement, [self.number])
                 documents[collection] = dict(cursor.fetchall())
         return documents
 
@@ -353,8 +362,9 @@ class Trial:
         outcomes = list(self.ledger.outcomes.values())
         returns = sum(customer.returns for customer in self.customers)
         REPORTS.append(
-            f"{self.name} ({self.arena.capture}): {2 * len(self._made()) + len(self._made())} changes written"
-            f" ({outcomes.count('undone')} transfers undone, {outcomes.count('unknown')} unknown),"
+            f"{self.name} ({self.arena.capture}): {3 * len(self._made())} changes written"
+            f" ({outcomes.count('undone')} transfers undone, {outcomes.count('failed')} failed,"
+            f" {outcomes.count('unknown')} unknown),"
             f" {self.faults} faults injected, {len(self.customers)} clients checked"
             f" ({messages} messages, {returns} returns), lost = 0"
         )

@@ -77,6 +77,17 @@ class Cluster:
         return self._process is not None
 
     @property
+    def pid(self) -> int:
+        """Of its first process, which makes the others."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """What it has logged."""
+        return (self._folder / "log").read_text(errors="replace")
+
+    @property
     def url(self) -> str:
         """Of the database that it begins with."""
         return self.url_of("postgres")
@@ -105,7 +116,7 @@ class Cluster:
             try:
                 psycopg2.connect(self.url, connect_timeout=3).close()
             except psycopg2.OperationalError:
-                assert time.monotonic() < deadline, (self._folder / "log").read_text()[-3000:]
+                assert time.monotonic() < deadline, self.log[-3000:]
                 time.sleep(0.02)  # nothing tells when it is there
             else:
                 return
@@ -131,6 +142,10 @@ class Cluster:
         self._process.wait(LIMIT)
         psutil.wait_procs(family, LIMIT)
         self._process = None
+
+    def limit_files(self, size: str) -> None:
+        """Let no file that its new sessions write grow past so many bytes (or "unlimited"), as on a full disk."""
+        subprocess.run(["prlimit", "--pid", str(self.pid), f"--fsize={size}:"], user=self._user, check=True)
 
     # --- what it is asked
 

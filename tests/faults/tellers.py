@@ -1,6 +1,6 @@
 """The test's side of those who move money: processes with connections of their own, and one who calls the method.
 
-Each writes into a ledger what became of every transfer: ``committed``, ``undone`` or ``unknown``.
+Each writes into a ledger what became of every transfer: ``committed``, ``undone``, ``failed`` or ``unknown``.
 """
 
 from __future__ import annotations
@@ -153,5 +153,5 @@ class OnlineTeller:
             client.call("transfer", self._way, number, self._trial, source + 1, target + 1, 1)
         except RemoteError as error:
             assert error.error in (500, 503), error
-            return "unknown" if UNCERTAIN in str(error.reason) else "undone"
+            return "unknown" if UNCERTAIN in str(error.reason) else "failed"
         return "committed"

@@ -5,7 +5,8 @@ fields of ``Work``, ``{"do": "rest"}``, or ``{"do": "finish"}``: rest when the w
 ``{"number", "outcome"}`` for each transfer, the outcome being
 
 * ``committed``: COMMIT was answered,
-* ``undone``: rolled back on purpose, or an error came before COMMIT was sent,
+* ``undone``: rolled back on purpose,
+* ``failed``: an error came before COMMIT was sent,
 * ``unknown``: an error came instead of an answer to COMMIT,
 
 and ``{"resting": true}`` when all its transfers have ended.
@@ -108,7 +109,7 @@ class Teller(threading.Thread):
             time.sleep(work.pause)
 
     def _transfer(self, order: Order, way: str, undo: bool, session: str) -> str:
-        outcome = "undone"
+        outcome = "failed"
         try:
             if connection.connection is None and session:
                 with connection.cursor() as cursor:
