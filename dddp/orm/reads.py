@@ -108,7 +108,7 @@ def read(
                 on_snapshot(snapshot)
             links: dict[QuerySpec, dict[Key, Row]] = {}
             rows = {spec: _documents(spec, links, keys.get(spec)) for spec in specs}
-            members = {values: _members(values, source) for values, source in sets.items()}
+            members = {values: _members(values, source, specs) for values, source in sets.items()}
             entered = {question: _entered(question, database) for question in move_ins}
             _notify(connection, channel, token)
     except ReadFailed:
@@ -183,11 +183,15 @@ def _ranked_documents(spec: QuerySpec, shape: ModelShape, window: Window) -> tup
     return ranked, documents
 
 
-def _members(values: SetSpec, source: Source) -> dict[Key, Any]:
-    """The rows of a live set: key -> value, as the set's column compares it."""
+def _members(values: SetSpec, source: Source, specs: Iterable[QuerySpec]) -> dict[Key, Any]:
+    """The rows of a live set: key -> value, as the set's column compares it. A failure blames a query that uses it."""
     read = values.column.reader()
     name = values.column.name
-    return {document_id(pk): read({name: value}) for pk, value in _paced(source().values_list("pk", name))}
+    try:
+        rows = _paced(source().values_list("pk", name))
+        return {document_id(pk): read({name: value}) for pk, value in rows}
+    except Exception as error:  # whatever a field's own conversion raises too
+        raise ReadFailed(next((spec for spec in specs if values in spec.sets), None), error) from error
 
 
 def _entered(question: MoveIn, database: str) -> dict[Key, tuple[Row, Fields]]:

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg2
 import pytest
 from django.db import connection, connections, models, transaction
-from django.db.models import Count, Exists, F, OuterRef, Subquery, Window
+from django.db.models import Count, Exists, F, OuterRef, Subquery, Value, Window
 from django.db.models.functions import Rank
 
 from dddp.changes import Snapshot
@@ -237,6 +237,19 @@ def test_failure_names_the_query(works: list[Work]) -> None:
     assert caught.value.spec is bad
     assert isinstance(caught.value.__cause__, Exception)
     assert Work.objects.count() == 2
+
+
+def test_failure_of_a_live_set_names_a_query_that_uses_it(works: list[Work]) -> None:
+    """Or the read would be tried again for ever, although the database is well."""
+    names = {table_of(Writer): ["name"]}
+    queryset = Work.objects.filter(writer__name="Jane")
+    joined = specify(queryset, SHAPE, captured=CAPTURED, columns=names)
+    (values,) = joined.sets
+    broken = Writer.objects.filter(pk=Value(1) / Value(0)).all
+    with pytest.raises(ReadFailed) as failure:
+        run(spec(Work.objects.all()), joined, sets={values: broken})
+
+    assert failure.value.spec == joined
 
 
 def test_failure_leaves_no_token(works: list[Work]) -> None:
