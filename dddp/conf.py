@@ -190,6 +190,12 @@ class Settings:
         unit="containers within containers",
         reason="Far above real documents, which need two levels each at worst, far below what exhausts the stack.",
     )
+    containers_limit: int = key(
+        20_000,
+        whole(100),
+        unit="containers per message",
+        reason="Lists and objects in one message: more than any needs, few enough to be read within 20 ms.",
+    )
     compression_threshold: int | None = key(
         512,
         or_none(whole(0)),
@@ -309,6 +315,12 @@ class Settings:
         whole(1),
         unit="messages per client",
         reason="Messages that wait for an earlier one of the same client; past it the client is disconnected.",
+    )
+    client_memory_limit: int = key(
+        16 * MiB,
+        whole(1024),
+        unit="characters per client",
+        reason="Messages that wait for an earlier one, and as many of its subscriptions: a thousand may be large.",
     )
     rate_limits: tuple[Mapping[str, Any], ...] = key(
         (

@@ -157,15 +157,18 @@ def parse(text: str) -> ClientMessage | BadMessage:
     return envelope if isinstance(envelope, BadMessage) else interpret(envelope)
 
 
-def decode(text: str, depth: int = ejson.MAX_JSON_DEPTH) -> Envelope | BadMessage:
+def decode(
+    text: str, depth: int = ejson.MAX_JSON_DEPTH, containers: int = ejson.MAX_CONTAINERS
+) -> Envelope | BadMessage:
     """Read JSON that has a ``msg``, and its EJSON (ddp-wire 2.1).
 
     Args:
         text: what the client sent.
         depth: how many containers it may nest, at most 250: a refused message is echoed inside another one.
+        containers: how many it may have.
     """
     try:
-        raw = ejson.parse_json(text, depth)
+        raw = ejson.parse_json(text, depth, containers)
     except ejson.EJSONError:
         return BadMessage("Bad request")
     if not isinstance(raw, (dict, list)):

@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 
 from dddp.protocol import messages
 from dddp.protocol.alea import random_id
-from dddp.protocol.ejson import MAX_JSON_DEPTH
+from dddp.protocol.ejson import MAX_CONTAINERS, MAX_JSON_DEPTH
 from dddp.protocol.messages import (
     BadMessage,
     ClientMessage,
@@ -120,15 +120,22 @@ class Session:
     Args:
         greeting: whether to send ``{"server_id":"0"}`` first (ddp-wire 2.4).
         depth: how many containers a message may nest.
+        containers: how many it may have.
         resumption: whether clients may ask for an earlier session.
     """
 
-    __slots__ = ("_depth", "_outgoing", "_resumption", "_silent", "id", "state", "version")
+    __slots__ = ("_containers", "_depth", "_outgoing", "_resumption", "_silent", "id", "state", "version")
 
     def __init__(
-        self, *, greeting: bool = True, depth: int = MAX_JSON_DEPTH, resumption: bool = False
+        self,
+        *,
+        greeting: bool = True,
+        depth: int = MAX_JSON_DEPTH,
+        containers: int = MAX_CONTAINERS,
+        resumption: bool = False,
     ) -> None:
         self._depth = depth
+        self._containers = containers
         self._resumption = resumption
         self.state = State.AWAITING_CONNECT
         self.id: str | None = None  #: 17 characters, once connected
@@ -146,7 +153,7 @@ class Session:
         if self.state is State.CLOSED:
             return _NO_EVENTS
         self._silent = 0
-        envelope = messages.decode(text, self._depth)
+        envelope = messages.decode(text, self._depth, self._containers)
         if isinstance(envelope, BadMessage):
             return self._refuse(envelope)
         message = messages.interpret(envelope)

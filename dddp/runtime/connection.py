@@ -94,6 +94,7 @@ class Connection:
         "_outbox",
         "_peer",
         "_queue",
+        "_queued",
         "_request",
         "_return",
         "_session",
@@ -112,12 +113,16 @@ class Connection:
         self._session = Session(
             greeting=settings.send_greeting,
             depth=settings.nesting_limit,
+            containers=settings.containers_limit,
             resumption=settings.resumption_time_limit > 0,
         )
         self._outbox = Outbox(channel, settings.outbox_limit, settings.lag_threshold)
         self._return: Return | None = None
         self._calls: set[str] | None = None  # ids of methods that have no result yet; made with the first
-        self._queue: deque[Event] | None = None  # made when something has to wait
+        self._queue: deque[tuple[Event, int]] | None = (
+            None  # with their sizes; made when something has to wait
+        )
+        self._queued = 0  # characters of the messages in there
         self._blocked = False  # a message is being handled
         self._advancing = False
         self._subscriptions: dict[str, Subscription] = {}
@@ -214,7 +219,7 @@ class Connection:
 
     def receive(self, text: str) -> None:
         """Take one message of the client."""
-        self._handle(self._session.receive(text))
+        self._handle(self._session.receive(text), len(text))
 
     def drained(self) -> None:
         """The socket has taken all that waited in the channel."""
@@ -318,17 +323,17 @@ class Connection:
 
     def _leaving(self) -> set[messages.OptionalId]:
         """The subscriptions whose ``unsub`` waits for an earlier message."""
-        return {event.id for event in self._queue or () if isinstance(event, Unsubscribe)}
+        return {event.id for event, _ in self._queue or () if isinstance(event, Unsubscribe)}
 
     def _settled(self) -> set[Matter]:
         """What the client has got no answer to, and need not ask for again."""
-        waiting = {(type(event), event.id) for event in self._queue or () if isinstance(event, Subscribe)}
+        waiting = {(type(event), event.id) for event, _ in self._queue or () if isinstance(event, Subscribe)}
         calls = {(Invoke, id) for id in self._calls or ()}
         return {*self._outbox.unsettled(), *waiting, *calls}
 
     # --- messages, one after another
 
-    def _handle(self, events: Iterable[Event]) -> None:
+    def _handle(self, events: Iterable[Event], size: int = 0) -> None:
         self._flush()
         for event in events:
             match event:
@@ -344,7 +349,7 @@ class Connection:
                 case Ponged():
                     self._outbox.ponged()
                 case _:
-                    self._enqueue(event)
+                    self._enqueue(event, size)
 
     def _flush(self) -> None:
         for message in self._session.data_to_send():
@@ -357,7 +362,7 @@ class Connection:
         if self._peer is None:
             self.finish()
 
-    def _enqueue(self, event: Event) -> None:
+    def _enqueue(self, event: Event, size: int) -> None:
         if self._return is not None and self._return.repeats(event):
             return
         if isinstance(event, Invoke):
@@ -366,8 +371,10 @@ class Connection:
             self._calls.add(event.id)
         if self._queue is None:
             self._queue = deque()
-        self._queue.append(event)
-        if len(self._queue) > self._application.settings.method_queue_limit:
+        self._queue.append((event, size))
+        self._queued += size
+        settings = self._application.settings
+        if len(self._queue) > settings.method_queue_limit or self._queued > settings.client_memory_limit:
             logger.warning("! %s sends more than it lets us answer; disconnected", self.client_address)
             self._disconnect(TOO_MANY_MESSAGES, "too many messages wait for an earlier one")
         self._advance()
@@ -379,7 +386,9 @@ class Connection:
         self._advancing = True
         try:
             while self._queue and not self._blocked and self._may_start:
-                self._start(self._queue.popleft())
+                event, size = self._queue.popleft()
+                self._queued -= size
+                self._start(event, size)
         finally:
             self._advancing = False
 
@@ -387,9 +396,9 @@ class Connection:
     def _may_start(self) -> bool:
         return self._session.state is not State.CLOSED and not self._application.draining
 
-    def _start(self, event: Event) -> None:
+    def _start(self, event: Event, size: int) -> None:
         if isinstance(event, Subscribe):
-            self._subscribe(event)
+            self._subscribe(event, size)
         elif isinstance(event, Unsubscribe):
             self._unsubscribe(event)
         elif isinstance(event, Invoke):
@@ -420,7 +429,7 @@ class Connection:
             self._run_shown(Subscription(None, publication, ()), settled)
         return len(missing)
 
-    def _subscribe(self, message: messages.Sub) -> None:
+    def _subscribe(self, message: messages.Sub, size: int) -> None:
         publication = self._application.registry.publications.get(message.name)
         if publication is None:
             self._refuse(message.id, MeteorError(404, f"Subscription '{message.name}' not found"))
@@ -428,13 +437,21 @@ class Connection:
             return  # re-sent around a reconnect: it is answered already (ddp-wire 4.1)
         elif error := self._application.check_rate("subscription", message.name, self):
             self._refuse(message.id, error)
-        elif len(self._subscriptions) >= self._application.settings.subscriptions_limit:
+        elif not self._has_room_for(size):
             self._refuse(message.id, MeteorError("too-many-subscriptions", "Too many subscriptions at once"))
         else:
-            subscription = Subscription(message.id, publication, message.params)
+            subscription = Subscription(message.id, publication, message.params, size)
             self._subscriptions[message.id] = subscription
             self._blocked = True
             self._run_shown(subscription, self._release)
+
+    def _has_room_for(self, size: int) -> bool:
+        """Whether the client may have one more subscription, of such a message."""
+        settings = self._application.settings
+        kept = size + sum(subscription.size for subscription in self._subscriptions.values())
+        return (
+            len(self._subscriptions) < settings.subscriptions_limit and kept <= settings.client_memory_limit
+        )
 
     def _refuse(self, id: str, error: MeteorError) -> None:
         self.send(messages.nosub(id, error), (Subscribe, id))

@@ -36,12 +36,15 @@ logger = logging.getLogger(__name__)
 class Subscription:
     """What a client subscribed to, under its own id; None for a publication that everybody gets."""
 
-    __slots__ = ("ended", "id", "params", "publication", "run")
+    __slots__ = ("ended", "id", "params", "publication", "run", "size")
 
-    def __init__(self, id: str | None, publication: type[Publication], params: tuple[Any, ...]) -> None:
+    def __init__(
+        self, id: str | None, publication: type[Publication], params: tuple[Any, ...], size: int = 0
+    ) -> None:
         self.id = id
         self.publication = publication
         self.params = params
+        self.size = size  #: characters of the message that it came by
         self.run: Run | None = None  #: the one whose documents the client has
         self.ended = False  #: the client has been told so
 

@@ -182,7 +182,7 @@ class Server:
         self.client_address = client_address
         self.admissions = Admissions(self.limits.sessions)
         self.channels: dict[WebSocketChannel | Session, str] = {}
-        self._websockets = 0
+        self._connections = 0
         self._full = False  # a connection has been refused; one line in the log until one is accepted
         self._paths = frozenset((f"{prefix}/websocket", f"{prefix}/websocket/"))
         self._gone = Event()
@@ -232,10 +232,15 @@ class Server:
         """Tell whether the client that asks may have one more session."""
         return self.admissions.admits(self.client_address(request))
 
-    def make_room(self) -> bool:
-        """End a connection that waits for a request if there are too many; False if there are, and none that does."""
+    def enter(self) -> bool:
+        """Count one more connection, and end one that waits for a request if that makes too many.
+
+        Returns whether it may stay: not, if none of the others waits.
+        """
+        self._connections += 1
         limit = self.limits.connections
-        if limit is None or len(self.requests) + self._websockets <= limit:
+        if limit is None or self._connections <= limit:
+            self._full = False
             return True
         longest = next(iter(self.reading), None)
         if longest is not None:
@@ -245,6 +250,10 @@ class Server:
             logger.warning("! there are %d connections, no more are accepted", limit)
         self._full = longest is None
         return not self._full
+
+    def leave(self) -> None:
+        """A connection that was counted has ended."""
+        self._connections -= 1
 
     def start(self) -> None:
         """Start accepting, in the background."""
@@ -299,7 +308,7 @@ class Server:
         channel = WebSocketChannel(
             taken.detach(), family, request.remote_address, self.limits, self._forget, deflate
         )
-        self._websockets += 1
+        self._connections += 1  # it is that one's from now on, and the handler's until it ends
         self._remember(channel, request)
         channel.start(application, request, received)
         if self.closed:
@@ -320,7 +329,7 @@ class Server:
         self.admissions.enter(address)
 
     def _forget(self, channel: WebSocketChannel | Session) -> None:
-        self._websockets -= isinstance(channel, WebSocketChannel)
+        self._connections -= isinstance(channel, WebSocketChannel)
         self.admissions.leave(self.channels.pop(channel))
         self._gone.set()
 
@@ -373,7 +382,7 @@ class _Handler(WebSocketHandler):  # type: ignore[misc]
     def handle(self) -> None:
         self.socket.settimeout(self.server.owner.limits.request)  # of each wait for the network
         try:
-            if self.server.owner.make_room():
+            if self.server.owner.enter():
                 super().handle()
             else:
                 self.socket.sendall(TOO_MANY_CONNECTIONS)
@@ -381,6 +390,7 @@ class _Handler(WebSocketHandler):  # type: ignore[misc]
             logger.debug("= a refused connection is gone")
         finally:
             self._end_deadline()
+            self.server.owner.leave()
 
     def _end_deadline(self) -> None:
         self.server.owner.reading.pop(gevent.getcurrent(), None)

@@ -478,3 +478,47 @@ def test_decode_any_json(plain: Any) -> None:
         return
     assert equals(value, from_json(parse_json(dumps(value))))
     assert equals(value, from_json(to_json(value)))
+
+
+# How many containers
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("1", 0),
+        ("[]", 1),
+        ('[{"a": {}}, []]', 4),
+        (r'["[[[", "{\"[", "\\", ["\\\"["]]', 2),
+        (r'{"[": "\\\\", "{": []}', 2),
+    ],
+)
+def test_containers_are_counted_outside_of_strings(text: str, count: int) -> None:
+    assert parse_json(text, containers=count) == json.loads(text)
+    if count:
+        with pytest.raises(EJSONError, match=f"more than {count - 1} containers"):
+            parse_json(text, containers=count - 1)
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers(-100, 100) | st.text('[{"\\]}a\u00e9', max_size=6),
+        lambda inner: (
+            st.lists(inner, max_size=4) | st.dictionaries(st.text('[{"\\', max_size=4), inner, max_size=4)
+        ),
+        max_leaves=12,
+    )
+)
+def test_any_json_has_the_containers_that_are_counted(value: Any) -> None:
+    def containers(item: Any) -> int:
+        inner = item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+        return sum(map(containers, inner)) + isinstance(item, dict | list)
+
+    count = containers(value)
+
+    for ascii_only in (True, False):
+        text = json.dumps(value, ensure_ascii=ascii_only)
+        assert parse_json(text, containers=count) == value
+        if count:
+            with pytest.raises(EJSONError):
+                parse_json(text, containers=count - 1)

@@ -317,6 +317,14 @@ def test_message_that_nests_more_than_it_may() -> None:
     assert [json.loads(data)["msg"] for data in session.data_to_send()] == ["connected", "error"]
 
 
+def test_message_that_has_more_containers_than_it_may() -> None:
+    session = Session(greeting=False, containers=5)
+    session.receive('{"msg":"connect","version":"1","support":["1"],"a":[[],[],"[{"]}')
+    session.receive('{"msg":"ping","a":[[],[],[],[],[]]}')
+
+    assert [json.loads(data)["msg"] for data in session.data_to_send()] == ["connected", "error"]
+
+
 @given(
     st.lists(st.sampled_from(["tick", CONNECT, '{"msg":"ping"}', '{"msg":"disconnect"}', "{"]) | st.text())
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 import socket
 from typing import Any
 
@@ -29,6 +30,8 @@ def settings() -> dict[str, Any]:
         "HANDSHAKE_TIME_LIMIT": 0.2,
         "COMPRESSION_THRESHOLD": 10,
         "CONNECTIONS_LIMIT": 5,
+        "CONTAINERS_LIMIT": 100,
+        "CLIENT_MEMORY_LIMIT": 3000,
     }
 
 
@@ -93,3 +96,50 @@ def test_connections_beyond_the_limit_end_those_that_wait(project: Project) -> N
         ]
 
         assert idle[0].recv(1) == b""
+
+
+def test_message_with_more_containers_than_it_may_have_is_refused(project: Project) -> None:
+    with project.connected() as client:
+        answers = [
+            json.loads(client.ask(json.dumps({"msg": "ping", "a": [[]] * count})))["msg"]
+            for count in (98, 99)
+        ]
+
+    assert answers == ["pong", "error"]
+
+
+def test_messages_that_wait_are_bounded_by_their_size_together(project: Project) -> None:
+    gate = secrets.token_hex(4)
+    with project.connected() as client:
+        client.send_messages({"msg": "method", "id": "1", "method": "wait", "params": [gate]})
+        for number in range(3):
+            client.send_messages(
+                {"msg": "method", "id": str(number), "method": "add", "params": ["x" * 1200]}
+            )
+
+        assert client.receive_close()[0] == 4008
+    open_gate(project, gate)
+
+
+def test_subscriptions_are_bounded_by_their_size_together(project: Project) -> None:
+    """One that has ended counts no more."""
+    with project.connected() as client:
+        answers = [subscribe(client, id, size) for id, size in (("a", 1500), ("b", 1600), ("c", 1200))]
+        client.send_messages({"msg": "unsub", "id": "a"})
+        client.receive()
+        answers.append(subscribe(client, "again", 1500))
+
+    assert answers == ["ready", "too-many-subscriptions", "ready", "ready"]
+
+
+def subscribe(client: RawClient, id: str, size: int) -> str:
+    """Subscribe with so long a parameter; "ready", or the error."""
+    client.send_messages({"msg": "sub", "id": id, "name": "BooksBy", "params": ["x" * size]})
+    answer = json.loads(client.receive())
+    return str(answer["error"]["error"] if "error" in answer else answer["msg"])
+
+
+def open_gate(project: Project, gate: str) -> None:
+    with project.connected() as client:
+        client.send_messages({"msg": "method", "id": "1", "method": "open", "params": [gate]})
+        client.receive_some(2)

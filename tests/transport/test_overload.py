@@ -30,10 +30,8 @@ def large(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]
 
 def clients(server: Any, count: int, stack: ExitStack) -> list[Client]:
     """Connected ones, in the order in which the server has accepted them."""
-    made = []
-    for number in range(count):
-        made.append(stack.enter_context(Client(server)))
-        until(lambda number=number: len(server.requests) == number + 1)
+    made = [stack.enter_context(Client(server)) for _ in range(count)]
+    until(lambda: len(server.reading) == count)
     return made
 
 
@@ -51,6 +49,14 @@ def test_one_connection_too_many_ends_the_one_that_waits_longest(sent: bytes) ->
         assert first.file.read() == b""
         assert third.request("GET / HTTP/1.1")[0] == "HTTP/1.1 200 OK"
         assert second.request("GET / HTTP/1.1")[0] == "HTTP/1.1 200 OK"
+
+
+def test_connections_that_come_at_once_end_the_first_of_them() -> None:
+    with serving(RecordingApplication(), limits=Limits(connections=2)) as server, ExitStack() as stack:
+        made = [stack.enter_context(Client(server)) for _ in range(5)]
+
+        assert [client.file.read() for client in made[:3]] == [b"", b"", b""]
+        assert made[4].request("GET / HTTP/1.1")[0] == "HTTP/1.1 200 OK"
 
 
 def test_connection_that_has_just_been_used_waits_from_then_on() -> None:

@@ -37,6 +37,9 @@ HEARTBEAT: Final = b"h"
 ESCAPABLE: Final = re.compile("[\u200c-\u200f\u2028-\u202f\u2060-\u206f\ufff0-\uffff\U00010000-\U0010ffff]")
 """What JSON leaves as it is and some browsers do not; the controls are escaped by JSON itself."""
 
+MAX_PARTS: Final = 10_000
+"""Messages that one payload may bring, or parts of what is no string: a million bytes could be half a million."""
+
 SURROGATE: Final = re.compile("[\ud800-\udfff]")
 """Half a character: JSON can write one alone, UTF-8 cannot."""
 
@@ -185,10 +188,19 @@ def messages(payload: str) -> list[str]:
 
 
 def _parsed(payload: str) -> Any:
+    if len(payload) > MAX_PARTS and _parts(payload) > MAX_PARTS:
+        raise BadPayload("Too many messages.")
     try:
         return json.loads(payload, parse_constant=_refuse)
     except (ValueError, RecursionError):
         raise BadPayload("Broken JSON encoding.") from None
+
+
+def _parts(payload: str) -> int:
+    """Of how many values JSON is made at most, told by what stands outside of its strings."""
+    unescaped = payload.replace("\\\\", "").replace('\\"', "")
+    outside = "".join(unescaped.split('"')[::2])
+    return 1 + sum(map(outside.count, ",[{"))
 
 
 def _refuse(name: str) -> None:

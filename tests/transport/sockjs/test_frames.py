@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 
 from dddp.transport import Batch
 from dddp.transport.sockjs import frames
-from dddp.transport.sockjs.frames import BadPayload, array, array_frame, close_frame, messages, quoted
+from dddp.transport.sockjs.frames import (
+    MAX_PARTS,
+    BadPayload,
+    array,
+    array_frame,
+    close_frame,
+    messages,
+    quoted,
+)
 
 
 def test_messages_go_out_in_one_frame() -> None:
@@ -85,7 +94,7 @@ def test_half_a_surrogate_pair_is_replaced(parse: object) -> None:
 @pytest.mark.parametrize("parse", [array, messages])
 @pytest.mark.parametrize(
     "payload",
-    ['["a', "nonsense", "[1", "[NaN]", "[" * 100_000, '["\n"]', "[" + "9" * 5000 + "]", "\ufeff[]"],
+    ['["a', "nonsense", "[1", "[NaN]", "[" * 9_000, '["\n"]', "[" + "9" * 5000 + "]", "\ufeff[]"],
     ids=["cut", "word", "cut-number", "NaN", "deep", "control", "long-number", "byte-order-mark"],
 )
 def test_what_is_no_json_is_refused(parse: object, payload: str) -> None:
@@ -104,6 +113,22 @@ def test_an_upload_is_an_array(payload: str) -> None:
 )
 def test_a_websockets_text_may_be_one_message(payload: str, expected: list[str]) -> None:
     assert messages(payload) == expected
+
+
+@pytest.mark.parametrize("parse", [array, messages])
+@pytest.mark.parametrize("part", ['""', "1", "[]", "{}", '"a\\",["'])
+def test_a_payload_has_so_many_messages(parse: Callable[[str], list[str]], part: str) -> None:
+    most = MAX_PARTS if part[0] not in "[{" else MAX_PARTS // 2
+    text = f"[{','.join([part] * (most - 1))}]"
+    assert len(parse(text)) == most - 1
+
+    with pytest.raises(BadPayload, match="Too many messages"):
+        parse(f"[{','.join([part] * (most + 1))}]")
+
+
+def test_a_payload_is_no_deeper_than_it_has_parts() -> None:
+    with pytest.raises(BadPayload, match="Too many messages"):
+        messages("[" * 500_000 + "]" * 500_000)
 
 
 def test_what_is_no_string_is_handed_on_as_json() -> None:
