@@ -289,8 +289,9 @@ class Trial:
         with contextlib.suppress(AssertionError):
             for teller in self.arena.tellers:
                 teller.rest()
-        if self._online is not None:
-            self._online._stopping.set()
+        with contextlib.suppress(Exception):
+            if self._online is not None:
+                self._online.rest()
         for customer in self.customers:
             customer._stopping.set()
             customer.client._hang_up()
@@ -350,7 +351,7 @@ class Trial:
             customer.leave()
             if not self._tolerant:
                 customer.check_refusals()
-        return sum(check_history(client, states, made) for client in (*clients, *online))
+        return sum(check_history(client.log, states, made) for client in (*clients, *online))
 
     def _check_log(self) -> None:
         log = self.arena.server.log[self._logged :]

@@ -151,8 +151,9 @@ class Cluster:
 
     @contextlib.contextmanager
     def session(self, database: str) -> Iterator[Any]:
-        """A cursor of a new connection in autocommit mode."""
-        with contextlib.closing(psycopg2.connect(self.url_of(database), connect_timeout=3)) as pgconn:
+        """A cursor of a new connection in autocommit mode, without a limit of time."""
+        options = {"connect_timeout": 3, "options": "-c statement_timeout=0"}
+        with contextlib.closing(psycopg2.connect(self.url_of(database), **options)) as pgconn:
             pgconn.autocommit = True
             yield pgconn.cursor()
 

@@ -140,7 +140,7 @@ def sessions(log: Iterable[Entry]) -> Iterator[tuple[View, Any]]:
         yield view, message
 
 
-def check_history(client: StrictClient, states: Mapping[tuple[str, int], int], numbers: set[str]) -> int:
+def check_history(log: Iterable[Entry], states: Mapping[tuple[str, int], int], numbers: set[str]) -> int:
     """Each state that was shown has been, none came after a newer one, no transfer that was not made was shown.
 
     Args:
@@ -152,7 +152,7 @@ def check_history(client: StrictClient, states: Mapping[tuple[str, int], int], n
     """
     count = 0
     newest: dict[str, int] = {}
-    for view, message in sessions(client.log):
+    for view, message in sessions(log):
         if message.get("msg") == "connected" and not view:
             newest = {}
         if message.get("msg") not in ("added", "changed"):

@@ -16,7 +16,7 @@ import psycopg2
 
 from tests.faults.arena import Trial
 
-__all__ = ["FAULTS", "Fault"]
+__all__ = ["FAULTS", "FEED", "OTHERS", "Fault", "end_sessions"]
 
 HEARTBEAT = 1.0  # seconds, as in the bank's settings
 FEED = "dddp %"

@@ -9,10 +9,12 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -34,11 +36,14 @@ class Ledger:
 
     def __init__(self) -> None:
         self.outcomes: dict[str, str] = {}
+        self.errors: Counter[str] = Counter()  #: what went wrong how often
         self._changed = threading.Condition()
 
-    def note(self, number: str, outcome: str) -> None:
+    def note(self, number: str, outcome: str, error: str | None = None) -> None:
         with self._changed:
             self.outcomes[number] = outcome
+            if error is not None:
+                self.errors[re.sub(r"\d+", "N", error)] += 1
             self._changed.notify_all()
 
     def count(self, outcome: str = "committed", prefix: str = "") -> int:
@@ -67,10 +72,10 @@ class Teller:
         self._resting = threading.Event()
         threading.Thread(target=self._read, daemon=True).start()
 
-    def work(self, ledger: Ledger, **work: Any) -> None:
+    def work(self, ledger: Ledger, trial: int, **work: Any) -> None:
         """Begin to move money; the fields of ``bank.teller.Work``."""
         self.ledger = ledger
-        self._order("work", name=self.name, **work)
+        self._order("work", name=f"{self.name}-{trial}", trial=trial, **work)
 
     def rest(self, *, finish: bool = False) -> None:
         """Stop, and wait until all transfers have ended; with ``finish``, all that were to be made."""
@@ -94,7 +99,7 @@ class Teller:
             if "resting" in message:
                 self._resting.set()
             else:
-                self.ledger.note(message["number"], message["outcome"])
+                self.ledger.note(**message)
 
 
 class OnlineTeller:
@@ -141,17 +146,17 @@ class OnlineTeller:
         subscription = client.subscribe("Bank", self._trial)
         client.wait(lambda view: subscription.ready or subscription.ended)
         while not self._stopping.is_set() and not subscription.ended:
-            number = f"online-{next(numbers)}"
+            number = f"online-{self._trial}-{next(numbers)}"
             self._ledger.note(number, "unknown")
-            self._ledger.note(number, self._call(client, number))
+            self._ledger.note(number, *self._call(client, number))
             time.sleep(self._pause)
 
-    def _call(self, client: StrictClient, number: str) -> str:
+    def _call(self, client: StrictClient, number: str) -> tuple[str, str | None]:
         source = hash(number) % self._accounts
         target = (source + 1) % self._accounts
         try:
             client.call("transfer", self._way, number, self._trial, source + 1, target + 1, 1)
         except RemoteError as error:
             assert error.error in (500, 503), error
-            return "unknown" if UNCERTAIN in str(error.reason) else "failed"
-        return "committed"
+            return "unknown" if UNCERTAIN in str(error.reason) else "failed", str(error)
+        return "committed", None

@@ -9,7 +9,7 @@ fields of ``Work``, ``{"do": "rest"}``, or ``{"do": "finish"}``: rest when the w
 * ``failed``: an error came before COMMIT was sent,
 * ``unknown``: an error came instead of an answer to COMMIT,
 
-and ``{"resting": true}`` when all its transfers have ended.
+an ``error`` beside it says what went wrong; and ``{"resting": true}`` when all its transfers have ended.
 """
 
 from __future__ import annotations
@@ -69,30 +69,29 @@ class Teller(threading.Thread):
         self.number = number
         self.changed = threading.Condition()
         self.work: Work | None = None
-        self.busy = False
+        self.at_work = False
         self.start()
 
     def order(self, work: Work | None) -> None:
         with self.changed:
             self.work = work
-            self.busy = self.busy or work is not None
             self.changed.notify_all()
 
     def wait_idle(self) -> None:
         with self.changed:
-            self.changed.wait_for(lambda: not self.busy)
+            self.changed.wait_for(lambda: self.work is None and not self.at_work)
 
     def run(self) -> None:
         while True:
             with self.changed:
                 self.changed.wait_for(lambda: self.work)
-                work = self.work
+                work, self.at_work = self.work, True
             assert work is not None
             self._work(work)
             with self.changed:
+                self.at_work = False
                 if self.work is work:
                     self.work = None
-                self.busy = self.work is not None
                 self.changed.notify_all()
 
     def _work(self, work: Work) -> None:
@@ -104,11 +103,11 @@ class Teller(threading.Thread):
             source, target = chance.sample(range(1, work.accounts + 1), 2)
             number = f"{work.name}-{self.number}-{count}"
             order = Order(number, work.trial, source, target, chance.randint(1, 9), work.orderly)
-            outcome = self._transfer(order, chance.choice(work.ways), chance.random() < UNDONE, work.session)
-            answer({"number": number, "outcome": outcome})
+            way, undo = chance.choice(work.ways), chance.random() < UNDONE
+            answer({"number": number, **self._transfer(order, way, undo, work.session)})
             time.sleep(work.pause)
 
-    def _transfer(self, order: Order, way: str, undo: bool, session: str) -> str:
+    def _transfer(self, order: Order, way: str, undo: bool, session: str) -> dict[str, str]:
         outcome = "failed"
         try:
             if connection.connection is None and session:
@@ -120,11 +119,11 @@ class Teller(threading.Thread):
                     transaction.set_rollback(True)
                 else:
                     outcome = "unknown"
-        except (DatabaseError, InterfaceError):
+        except (DatabaseError, InterfaceError) as error:
             self._close()
             time.sleep(AFTER_ERROR)
-            return outcome
-        return "undone" if undo else "committed"
+            return {"outcome": outcome, "error": f"{type(error).__name__}: {str(error).splitlines()[0]}"}
+        return {"outcome": "undone" if undo else "committed"}
 
     def _close(self) -> None:
         with contextlib.suppress(DatabaseError, InterfaceError):
