@@ -24,6 +24,9 @@ __all__ = ["Handed", "Siblings", "give", "taken", "unread"]
 SIZE = 4
 """Bytes that tell the length of what follows; the socket's descriptor comes with the first of them."""
 
+PATIENCE = 5.0
+"""Seconds that one process waits for a step of the other; it takes next to none."""
+
 MAX_HEAD = 1024 * 1024
 """Bytes of a request's line, headers and what was read behind them; pywsgi limits them to far less."""
 
@@ -68,22 +71,32 @@ def give(path: str, descriptor: int, family: int, read: bytes, address: tuple[st
     """
     body = json.dumps([family, read.decode("latin-1"), list(address)[:2]]).encode()
     with closing(socket.socket(_names.AF_UNIX)) as way:
+        way.settimeout(0)  # where the other one's queue is full, a Unix socket cannot be waited for
         way.connect(path)
+        way.settimeout(PATIENCE)
         _names.send_fds(way, [len(body).to_bytes(SIZE)], [descriptor])
         way.sendall(body)
 
 
 def taken(way: Any) -> Handed | None:
-    """Take a connection over; None when the other process ended before it was whole."""
+    """Take a connection over; None when the other process ended before it was whole.
+
+    Raises:
+        OSError: it does not come.
+        ValueError: what came says nothing.
+    """
+    way.settimeout(PATIENCE)
     first, descriptors, _, _ = _names.recv_fds(way, SIZE, 1)
-    rest = _received(way, int.from_bytes(first)) if len(first) == SIZE else None
-    if not descriptors or rest is None:
+    try:
+        rest = _received(way, int.from_bytes(first)) if len(first) == SIZE else None
+        if not descriptors or rest is None:
+            return None
+        family, read, (host, port) = json.loads(rest)
+        connection = socket.socket(family, _names.SOCK_STREAM, fileno=os.dup(descriptors[0]))
+        return Handed(connection, read.encode("latin-1"), (host, port))
+    finally:
         for descriptor in descriptors:
             os.close(descriptor)
-        return None
-    family, read, (host, port) = json.loads(rest)
-    connection = socket.socket(family, _names.SOCK_STREAM, fileno=descriptors[0])
-    return Handed(connection, read.encode("latin-1"), (host, port))
 
 
 def _received(way: Any, size: int) -> bytes | None:
@@ -106,9 +119,12 @@ class _Unread(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: Any) -> int | None:
         if not self._read:
-            return int(self._connection.recv_into(buffer))
+            try:
+                return int(self._connection.recv_into(buffer))
+            except BlockingIOError:  # of a socket that is not to wait
+                return None
         count = min(len(buffer), len(self._read))
         buffer[:count] = self._read[:count]
         self._read = self._read[count:]

@@ -316,8 +316,12 @@ class Server:
 
     def _take(self, way: socket.socket, address: object) -> None:
         """Serve a connection that another process has handed over."""
+        handed = None
         with closing(way):
-            handed = taken(way)
+            try:
+                handed = taken(way)
+            except (OSError, ValueError) as error:
+                logger.warning("! a connection was lost on its way from another process: %s", error)
         if handed is not None:
             handler = _Handler(handed.socket, handed.address, self._listeners[0])
             handler.rfile = unread(handed)
@@ -457,7 +461,7 @@ class _Handler(WebSocketHandler):  # type: ignore[misc]
         """Let another process answer this request, and those behind it."""
         headers = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
         read = f"{self.requestline}\r\n{headers}\r\n".encode("latin-1") + _received(self)
-        self.socket.settimeout(None)
+        self.socket.settimeout(self.server.owner.limits.request)
         try:
             give(way, self.socket.fileno(), self.socket.family, read, self.client_address)
         except OSError as error:
