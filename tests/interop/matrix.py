@@ -29,6 +29,15 @@ CLIENTS = [
     Kind("@meteorrn/core", "meteorrn", "@meteorrn/core", f"{NODE}, without React Native", login=True),
     Kind("meteor-sdk", "meteor-sdk", "meteor-sdk", NODE, skips=NO_LOGIN),
     Kind(
+        "old Meteor",
+        "meteor",
+        "meteor-client-side-0.2",
+        "Chromium; SockJS, which chooses websocket",
+        page="/old-meteor/",
+        skips=NO_LOGIN,
+        transport="websocket",
+    ),
+    Kind(
         "Meteor",
         "meteor",
         "meteor-client-side",
@@ -133,11 +142,15 @@ Where a client has documents, they are compared with the database. *ddp.js* and 
 
 {versions}
 
-*Meteor* is the client of Meteor 1.3, the one release that npm has in a form that works without Meteor's build tool. Its
-page comes from another origin than its server.
+*Meteor* is the client of Meteor 1.3, the newest one that npm has in a form that works without Meteor's build tool; *old
+Meteor* is that of Meteor 1.0 or 1.1. Their page comes from another origin than its server.
 
 *meteor-sdk*'s ``main`` is TypeScript, which Node does not run: import ``meteor-sdk/src/DDPClient.js``.
 *@meteorrn/core* is run without ``react-native`` and ``netinfo``; it comes back by its own timer then.
+
+Of PyPI's, two were tried by hand on Python 3.11: *python-meteor* 0.1.6 subscribes and calls methods, with dates and
+binary, but its login hashes text without encoding it and raises; *ddp-asyncio* 0.3.0 cannot be imported
+(``collections.Mapping``).
 
 
 SockJS transports

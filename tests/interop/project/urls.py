@@ -1,4 +1,4 @@
-"""Pages for clients to be put into: one without anything, and one with Meteor's."""
+"""Pages for clients to be put into: one without anything, and two with Meteor's."""
 
 from __future__ import annotations
 
@@ -7,19 +7,28 @@ import json
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
-METEOR = ("meteor-client-side", "accounts-base-client-side", "accounts-password-client-side")
+OLD_METEOR = ("meteor-client-side-0.2/dist/meteor-client-side",)
+METEOR = (
+    "meteor-client-side/dist/meteor-client-side",
+    "accounts-base-client-side/dist/accounts-base-client-side",
+    "accounts-password-client-side/dist/accounts-password-client-side",
+)
 
 
 def page(request: HttpRequest) -> HttpResponse:
     return HttpResponse("<!doctype html><title>A client</title>")
 
 
-def meteor(request: HttpRequest) -> HttpResponse:
+def meteor(request: HttpRequest, libraries: tuple[str, ...]) -> HttpResponse:
     """Meteor's libraries, which must be there before the page is; ``ddp`` is where they connect."""
     config = {"DDP_DEFAULT_CONNECTION_URL": request.GET["ddp"], "meteorEnv": {"NODE_ENV": "production"}}
     code = f"__meteor_runtime_config__ = {json.dumps(config)}"
-    scripts = [f'<script src="/static/modules/{name}/dist/{name}.bundle.js"></script>' for name in METEOR]
+    scripts = [f'<script src="/static/modules/{name}.bundle.js"></script>' for name in libraries]
     return HttpResponse(f"<!doctype html><title>Meteor</title><script>{code}</script>{''.join(scripts)}")
 
 
-urlpatterns = [path("", page), path("meteor/", meteor)]
+urlpatterns = [
+    path("", page),
+    path("meteor/", meteor, {"libraries": METEOR}),
+    path("old-meteor/", meteor, {"libraries": OLD_METEOR}),
+]
