@@ -224,6 +224,7 @@ class Connection:
     def drained(self) -> None:
         """The socket has taken all that waited in the channel."""
         self._outbox.pump()
+        self._advance()
 
     def closed(self, code: int, reason: str) -> None:
         """The channel has ended, whoever ended it."""
@@ -304,6 +305,7 @@ class Connection:
         self._session.resume()
         self._flush()
         self._outbox.pump()
+        self._advance()
         return True
 
     def _leave_channel(self) -> None:
@@ -385,16 +387,17 @@ class Connection:
             return
         self._advancing = True
         try:
-            while self._queue and not self._blocked and self._may_start:
+            while self._queue and not self._blocked and self._may_start(self._queue[0][0]):
                 event, size = self._queue.popleft()
                 self._queued -= size
                 self._start(event, size)
         finally:
             self._advancing = False
 
-    @property
-    def _may_start(self) -> bool:
-        return self._session.state is not State.CLOSED and not self._application.draining
+    def _may_start(self, event: Event) -> bool:
+        if self._session.state is State.CLOSED or self._application.draining:
+            return False
+        return not (isinstance(event, Subscribe) and self._outbox.is_loaded)
 
     def _start(self, event: Event, size: int) -> None:
         if isinstance(event, Subscribe):

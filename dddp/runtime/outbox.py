@@ -4,7 +4,7 @@ Usually a message goes straight to the channel. It waits here, in order, in thre
 
 * A large first batch is on its way. Its documents are not charged to the client's limit: they go out in slices, each
   when the socket has taken the one before, so that a client may load more than it could ever have queued. What is sent
-  meanwhile waits behind it and is charged.
+  meanwhile waits behind it and is charged. While too much of it waits, no other subscription begins (``is_loaded``).
 * The client lags: more waits in its channel than a threshold. What steps do to its documents is held back by its merge
   box then and told as one step when the socket has taken everything; other messages wait behind that.
 * The client has been cut off and may come back. All that waits is charged then, to a limit of its own.
@@ -70,6 +70,7 @@ class Outbox:
         "_channel",
         "_charged",
         "_closed",
+        "_free",
         "_held",
         "_limit",
         "_log",
@@ -91,6 +92,7 @@ class Outbox:
         self._channel = channel
         self._limit = limit
         self._charged = 0
+        self._free = 0  # bytes that wait and are not charged
         self._closed = False
         self._waiting: deque[Entry] | None = None  # exists while messages may not go straight to the channel
         self._sent = 0  # messages handed to a channel, as clients count them
@@ -126,7 +128,13 @@ class Outbox:
         if self._waiting is None:
             self._waiting = deque()
         self._waiting.extend(map(Entry, batches))
+        self._free += sum(map(size_of, batches))
         self.pump()
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether more waits uncharged than the limit: no subscription should bring yet more."""
+        return self._free > self._limit
 
     def send_at_once(self, message: bytes) -> None:
         """Send a message of the session itself, past everything that waits."""
@@ -170,6 +178,7 @@ class Outbox:
                 self._catch_up(self._waiting)
             else:
                 self._charged -= entry.charge
+                self._free -= _free_of(entry)
                 self._hand(entry)
         if not self._waiting:
             self._waiting = None
@@ -189,7 +198,9 @@ class Outbox:
     def _catch_up(self, waiting: deque[Entry]) -> None:
         """It is the turn of what was held back: in slices, as it may be as much as a first batch."""
         self._end_lag()
-        waiting.extendleft(reversed([Entry(batch) for batch in first_batches(self.box.catch_up())]))
+        batches = first_batches(self.box.catch_up())
+        waiting.extendleft(map(Entry, reversed(batches)))
+        self._free += sum(map(size_of, batches))
 
     def charge(self, size: int) -> None:
         """So many more bytes are held back."""
@@ -221,7 +232,7 @@ class Outbox:
         """Close the channel; what waits is forgotten, and what is sent from now on goes nowhere."""
         self._closed = True
         self._waiting = self._log = self._overflown = self._place = None
-        self._charged = self._held = 0
+        self._charged = self._free = self._held = 0
         self._channel.close(code, reason)
 
     # --- resumption
@@ -238,6 +249,7 @@ class Outbox:
         self._channel = NOWHERE
         self._waiting = deque(entries)
         self._charged = sum(entry.charge for entry in self._waiting)
+        self._free = 0
         self._limit = limit
         self._overflown = overflown
         return self._charged <= limit and not self._closed
@@ -266,6 +278,7 @@ class Outbox:
         self._limit = limit
         self._waiting = deque([*missing, *(self._waiting or ())])
         self._charged = self._held + sum(entry.charge for entry in self._waiting)
+        self._free = sum(map(_free_of, self._waiting))
         self._sent = log.start
         self._log = log
         self._overflown = None
@@ -288,6 +301,11 @@ class Outbox:
         """A ping has been answered."""
         if self._log is not None:
             self._log.ponged()
+
+
+def _free_of(entry: Entry) -> int:
+    """The bytes of an entry that is not charged."""
+    return 0 if entry.charge else size_of(entry.batch)
 
 
 def first_batches(messages: Sequence[bytes]) -> Sequence[Batch]:

@@ -133,3 +133,27 @@ def test_nobody_waits_for_a_client_that_does_not_read(project: Project, slow: Ra
                 fields["title"].startswith("19 ") for fields in view.documents("shop.book").values()
             )
         )
+
+
+def test_subscription_waits_until_a_client_has_taken_what_earlier_ones_brought(
+    project: Project, slow: RawClient
+) -> None:
+    """First documents are not charged to the client's limit, so they must not pile up; nor does what is behind."""
+    slow.send_messages({"msg": "unsub", "id": "s"})
+    while json.loads(slow.receive())["msg"] != "nosub":
+        pass
+    project.execute("UPDATE shop_book SET title = %s", PAD * 50)
+    slow.send_messages(
+        {"msg": "sub", "id": "t", "name": "Books", "params": []},
+        {"msg": "unsub", "id": "t"},
+        {"msg": "sub", "id": "u", "name": "Books", "params": []},
+        {"msg": "method", "method": "add_book", "id": "m", "params": ["Emma"]},
+    )
+    with caught_up(project) as other:
+        other.call("echo", 1)
+    written = "SELECT title FROM shop_book WHERE title = 'Emma'"
+    assert project.execute(written) == []
+    messages = told(slow, "m")
+
+    assert project.execute(written) == [("Emma",)]
+    assert [each["id"] for each in messages if each["msg"] == "nosub"] == ["t"]
