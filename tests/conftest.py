@@ -14,6 +14,7 @@ PROGRAMS = {
     "node": "runs a DDP client of the npm world; needs node and npm",
     "chromium": "opens the page in a browser; needs chromium",
     "nginx": "runs behind a reverse proxy; needs nginx",
+    "faketime": "makes a server's clock jump; needs faketime",
     "pgbouncer": "stands behind a real pooler; needs pgbouncer",
 }
 MARKERS = {**PROGRAMS, "install": "builds the wheel and installs it into an empty virtual environment; slow"}

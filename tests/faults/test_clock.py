@@ -1,0 +1,80 @@
+"""Clocks that jump: the server's wall clock by libfaketime; all durations are measured on the monotonic one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.arena import Arena
+from tests.server import DDDPServer
+
+LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+JUMPS = ["+1h", "-1h", "+400d", "-400d", "+0"]
+
+pytestmark = pytest.mark.faketime
+
+
+class Clock:
+    """The wall clock of one server."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self.jump("+0")
+
+    def jump(self, offset: str) -> None:
+        """Show the true time and this."""
+        self._file.with_suffix(".new").write_text(offset)
+        self._file.with_suffix(".new").rename(self._file)
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {
+            "LD_PRELOAD": str(LIBRARIES[0]),
+            "FAKETIME_TIMESTAMP_FILE": str(self._file),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> Clock:
+    return Clock(tmp_path / "clock")
+
+
+@pytest.fixture
+def server(arena: Arena, clock: Clock) -> Iterator[DDDPServer]:
+    with arena.new_server(arena.cluster.port, **clock.env) as server:
+        yield server
+
+
+def test_clock_jumps(arena: Arena, server: DDDPServer, clock: Clock) -> None:
+    """Forwards and backwards, by an hour and by more than a year."""
+    with arena.trial("the server's clock jumps", urls=[server.url]) as trial:
+        for jump in JUMPS:
+            clock.jump(jump)
+            trial.fault()
+            trial.progress(10)
+            trial.let_pass(1.2)  # longer than a heartbeat of the feed
+
+
+def test_clock_jumps_while_the_feed_is_interrupted(arena: Arena, server: DDDPServer, clock: Clock) -> None:
+    with arena.trial("the server's clock jumps while the feed is interrupted", urls=[server.url]) as trial:
+        for jump in JUMPS:
+            clock.jump(jump)
+            trial.arena.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'dddp %%'"
+            )
+            trial.fault(2)
+            trial.progress(10)
+
+
+def test_the_clock_of_this_test_does_jump(clock: Clock) -> None:
+    """Or the others would prove nothing."""
+    clock.jump("+400d")
+    with os.popen(f"LD_PRELOAD={LIBRARIES[0]} FAKETIME_TIMESTAMP_FILE={clock._file} date +%s") as date:
+        shown = int(date.read())
+    with os.popen("date +%s") as date:
+        assert shown - int(date.read()) > 399 * 86_400
