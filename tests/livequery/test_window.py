@@ -106,3 +106,13 @@ def test_window_of_a_known_order_seldom_takes_a_read() -> None:
         follower.hear(table.write())
 
     assert follower.reads < 400
+
+
+def test_ranking_is_never_changed_itself() -> None:
+    """The router may find that a later part of the transaction takes a read, and keeps what it had."""
+    window = Window(ORDERS["by value and key"], 1, 4, total=True)
+    places = {Key(str(n)): window.place({"id": n, "value": n}) for n in range(4)}
+    ranking = Ranking(window, places)
+    ranking.after([(Key("9"), window.place({"id": 9, "value": 0})), (Key("1"), None)])
+
+    assert ranking.members() == {"1", "2", "3"}

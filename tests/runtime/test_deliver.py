@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
+
 from dddp.changes import Key
 from dddp.livequery.query import LiveQuery
 from dddp.livequery.step import Step
+from dddp.protocol import messages
 from dddp.runtime.live import deliver
 from dddp.runtime.outbox import Outbox
+from dddp.transport.contract import Batch
 from tests.runtime.test_outbox import LossyChannel
 from tests.test_mergebox import Documented, World
 
@@ -69,3 +75,31 @@ def test_clients_of_several_queries_that_begin_to_lag_at_a_step_are_told_it_once
 
     for session in sessions:
         assert session.read() == {"1": {"a": "x" * 2 * THRESHOLD, "b": 2}}
+
+
+@pytest.mark.parametrize("flushed", [False, True], ids=["when the socket takes it", "for a new source"])
+def test_what_is_held_back_is_told_before_an_answer_behind_it(flushed: bool) -> None:
+    """So a method's ``updated`` comes after what the method did, whatever happens before the client reads on."""
+    world = World()
+    query, other = world.query("q", "1"), world.query("r", "2")
+    session = Slow(query)
+    for value in range(2):
+        rewrite(world, query, value=value)
+    session.outbox.send(messages.updated(["m"]))
+    rewrite(world, query, value=2)
+    if flushed:
+        session.outbox.send_batch(Batch(session.outbox.box.replace([], [other])))
+    session.channel.drain(session.outbox)
+
+    told = [json.loads(message)["msg"] for message in session.channel.messages]
+    assert told == ["changed", "changed", "updated", *["added"] * flushed]
+
+
+def test_first_documents_that_wait_are_counted_apart() -> None:
+    session = Slow()
+    session.channel.buffered = 1
+    session.outbox.send_first([Batch([b"x" * 600_000])] * 2)
+    assert session.outbox.is_loaded
+    session.channel.drain(session.outbox)
+
+    assert not session.outbox.is_loaded
