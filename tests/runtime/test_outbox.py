@@ -229,6 +229,22 @@ def test_what_is_held_back_counts_on_another_channel_too() -> None:
     assert channel.closed is not None
 
 
+@pytest.mark.parametrize(("size", "fits"), [(3000, True), (3700, False)])
+def test_what_was_held_back_counts_by_its_messages_once_they_are_made(size: int, fits: bool) -> None:
+    """Ten documents: 3,200 bytes while they are held back, about 600 as messages."""
+    world, channel = World(), LossyChannel(buffered=2)
+    query = world.query("q")
+    outbox = Outbox(channel, 4000, threshold=1)
+    outbox.box.replace([], [query])
+    outbox.send_batch(Batch([document(0)]))
+    for number in range(10):
+        hold_back(outbox, world, query, str(number))
+    outbox.box.flush()
+    outbox.send(b"x" * size)
+
+    assert (channel.closed is None) is fits
+
+
 def hold_back(outbox: Outbox, world: World, query: LiveQuery, key: str) -> None:
     """A document enters the query while the client lags."""
     step = Step()
