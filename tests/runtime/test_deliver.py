@@ -95,6 +95,21 @@ def test_what_is_held_back_is_told_before_an_answer_behind_it(flushed: bool) -> 
     assert told == ["changed", "changed", "updated", *["added"] * flushed]
 
 
+def test_much_that_was_held_back_is_told_in_order() -> None:
+    """In slices, as first documents are."""
+    world = World()
+    query = world.query("q", "1")
+    session = Slow(query)
+    rewrite(world, query, value=1)
+    for key in "2345":
+        step = Step()
+        world.enter(query, Key(key), step, a="x" * 70_000)
+        deliver(step)
+    session.channel.drain(session.outbox)
+
+    assert [json.loads(message)["id"] for message in session.channel.messages] == list("12345")
+
+
 def test_first_documents_that_wait_are_counted_apart() -> None:
     session = Slow()
     session.channel.buffered = 1
