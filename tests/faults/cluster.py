@@ -33,6 +33,7 @@ CONFIGURATION = {
     "max_connections": "60",
     "max_notify_queue_pages": "64",  # half a megabyte: can be filled up
     "deadlock_timeout": "50ms",
+    "idle_in_transaction_session_timeout": "5s",  # the locks of a client that has vanished
     "shared_buffers": "16MB",
     "autovacuum": "off",
     "fsync": "off",  # what a dead process has written, the kernel still has

@@ -59,6 +59,7 @@ def test_notification_queue_full(arena: Arena) -> None:
 def listening_hog(arena: Arena) -> Iterator[psycopg2.extensions.connection]:
     with contextlib.closing(psycopg2.connect(arena.cluster.url_of(arena.database))) as pgconn:
         cursor = pgconn.cursor()
+        cursor.execute("SET idle_in_transaction_session_timeout = 0")
         cursor.execute("LISTEN flood")
         pgconn.commit()
         cursor.execute("SELECT 1")
