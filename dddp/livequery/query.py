@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dddp.livequery.read import Read
     from dddp.livequery.step import FirstMessages
 
-__all__ = ["LiveQuery", "Moving", "Phase"]
+__all__ = ["NO_KEYS", "LiveQuery", "Moving", "Phase"]
 
 NO_KEYS: frozenset[Key] = frozenset()
 
@@ -88,6 +88,7 @@ class LiveQuery:
         "phase",
         "ranking",
         "reading",
+        "refreshed",
         "sets",
         "shared",
         "spec",
@@ -111,6 +112,9 @@ class LiveQuery:
         self.links: dict[Key, Row] = {}
         #: The rows to ask for when it is read again; None: all.
         self.dirty: frozenset[Key] | None = None
+        #: Documents that another query's read has brought to their present state since this one waits: its own read
+        #: does not contradict, or two that never agree (a ``serialize`` may tell the time) would read for ever.
+        self.refreshed: frozenset[Key] = NO_KEYS
         self.ranking: Ranking | None = None  #: if it is a window: the places of its rows
         self.moving: Moving | None = None
         self.phase = Phase.STARTING

@@ -21,7 +21,7 @@ from dddp.livequery.dependents import Concern, Dependents
 from dddp.livequery.document import Documents, Version
 from dddp.livequery.liveset import Delta, LiveSet, LiveSets
 from dddp.livequery.predicate import SetSpec
-from dddp.livequery.query import LiveQuery, Moving, Phase
+from dddp.livequery.query import NO_KEYS, LiveQuery, Moving, Phase
 from dddp.livequery.read import NOTHING, MoveIn, Read, Related, Rows
 from dddp.livequery.spec import Fields, QuerySpec
 from dddp.livequery.step import Step
@@ -490,7 +490,7 @@ class Router:
         document = self.documents.get(query.collection, key)
         if document is None:
             return Version(self._clock, fields)
-        if document.current.fields != fields:
+        if document.current.fields != fields and key not in query.refreshed:
             # A key-only change, a gap, or a write the feed never saw: the other holders have to look again.
             before = document.current
             document.current = Version(self._clock, fields)
@@ -498,6 +498,7 @@ class Router:
                 holder.stale.setdefault(key, before)
                 if holder is not query:
                     holder.soil((key,))
+                    holder.refreshed |= {key}
                     self._end_moving(holder)
                     self._make_due(holder)
         return document.current
@@ -528,6 +529,7 @@ class Router:
             step.add(query, key, before, after)
         query.stale.clear()
         query.forget_dirty()
+        query.refreshed = NO_KEYS
         self._due.pop(query, None)
         query.phase = Phase.SETTLED
 
@@ -733,6 +735,7 @@ class Router:
         transaction: Transaction,
     ) -> None:
         """Keep what a transaction touched from the query's clients until a read has settled it."""
+        query.refreshed = NO_KEYS
         if concern.whole:
             query.dirty = None
         query.soil([change.key for change in transaction.changes if change.table == query.spec.shape.table])
@@ -795,6 +798,7 @@ class Router:
         self.sets.unload()
         for query in self._due:
             query.dirty = None
+            query.refreshed = NO_KEYS
             self._end_moving(query)
             query.reading = None
             if query.phase is Phase.SETTLED:

@@ -731,6 +731,28 @@ def test_write_that_nobody_reported_has_a_query_that_waits_for_rows_read_as_a_wh
     assert shown(waiting) == found
 
 
+def test_documents_that_are_others_at_each_read_do_not_keep_queries_reading(edge: Edge) -> None:
+    """A ``serialize`` may tell the time: what another query's read has just brought is not read against."""
+    one = edge.settled(spec("one"), a=4)
+    two = edge.open(spec("two"))
+    edge.read(before(200), a=5)
+    edge.read(before(200), a=6)
+
+    assert edge.router.next_read() is None
+    assert shown(one) == shown(two) == {A: document(5)}
+
+
+def test_document_that_has_changed_again_since_another_query_read_it_is_taken(edge: Edge) -> None:
+    one = edge.settled(spec("one"), a=4)
+    edge.open(spec("two"))
+    edge.read(before(200), a=5)
+    edge.receive(Transaction(Xid(210), (Change(BOOK, A, Kind.KEY_ONLY),)))
+    edge.read(before(220), a=6)
+
+    assert one.settled
+    assert shown(one) == {A: document(6)}
+
+
 def tell(edge: Edge, read: Read, rows: Mapping[Key, Fields], related: Related = NOTHING) -> None:
     """A read of everything that was committed, its token included."""
     edge.snapshot(read, before(200))
