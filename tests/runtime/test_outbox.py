@@ -215,11 +215,7 @@ def test_slow_client_is_closed_past_its_limit() -> None:
 
 def test_what_is_held_back_counts_on_another_channel_too() -> None:
     """A client that changes its channel while it lags is held to its limit all the same."""
-    world, channel = World(), LossyChannel()
-    query = world.query("q")
-    outbox = Outbox(LossyChannel(buffered=2), 1000, threshold=1)
-    outbox.box.replace([], [query])
-    outbox.send_batch(Batch([document(0)]))
+    (outbox, _, world, query), channel = lagging(1000), LossyChannel()
     for key in "12":
         hold_back(outbox, world, query, key)
     outbox.attach(channel, 1000, [], ReplayLog(1, ROOM))
@@ -232,17 +228,47 @@ def test_what_is_held_back_counts_on_another_channel_too() -> None:
 @pytest.mark.parametrize(("size", "fits"), [(3000, True), (3700, False)])
 def test_what_was_held_back_counts_by_its_messages_once_they_are_made(size: int, fits: bool) -> None:
     """Ten documents: 3,200 bytes while they are held back, about 600 as messages."""
-    world, channel = World(), LossyChannel(buffered=2)
-    query = world.query("q")
-    outbox = Outbox(channel, 4000, threshold=1)
-    outbox.box.replace([], [query])
-    outbox.send_batch(Batch([document(0)]))
+    outbox, channel, world, query = lagging(4000)
     for number in range(10):
         hold_back(outbox, world, query, str(number))
     outbox.box.flush()
     outbox.send(b"x" * size)
 
     assert (channel.closed is None) is fits
+
+
+def lagging(limit: int) -> tuple[Outbox, LossyChannel, World, LiveQuery]:
+    """A session of one query whose client lags."""
+    world, channel = World(), LossyChannel(buffered=2)
+    query = world.query("q")
+    outbox = Outbox(channel, limit, threshold=1)
+    outbox.box.replace([], [query])
+    outbox.send_batch(Batch([document(0)]))
+    return outbox, channel, world, query
+
+
+def test_client_that_lags_time_and_again_has_its_whole_limit_and_no_more() -> None:
+    outbox, channel, world, query = lagging(1000)
+    for lag in range(5):
+        for number in range(2):
+            hold_back(outbox, world, query, f"{lag}-{number}")
+        channel.buffered = 0
+        outbox.pump()
+        channel.buffered = 2
+        outbox.send_batch(Batch([document(0)]))
+    assert channel.closed is None
+    for number in range(4):
+        hold_back(outbox, world, query, f"last-{number}")
+
+    assert channel.closed is not None
+
+
+def test_what_is_held_back_for_a_client_that_is_cut_off_is_limited() -> None:
+    outbox, _, world, query = lagging(1000)
+    for key in "12":
+        hold_back(outbox, world, query, key)
+
+    assert not outbox.detach(100, lambda: None)
 
 
 def hold_back(outbox: Outbox, world: World, query: LiveQuery, key: str) -> None:
