@@ -12,7 +12,7 @@ a time, without giving way to another in between.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -344,32 +344,27 @@ class Router:
             if change.table == query.spec.shape.table
         }
         rows = {key: fields for key, fields in read.rows[query.spec].items() if key not in touched}
-        if not self._covers(read, query, touched):
+        scope = self._scope(query, read, touched)
+        if scope is None:
             return False
         if query.spec.window is not None and not self._rank(query, query.spec.window, read, rows, touched):
             return False
         if any(self._newer(query, read, key, fields) for key, fields in rows.items()):
             return False
-        result = self._untouched(query, read, touched)
-        result.update((key, self._reconcile(query, key, fields)) for key, fields in rows.items())
+        result = {key: self._reconcile(query, key, fields) for key, fields in rows.items()}
         links = read.related.links.get(query.spec, {})
         query.links = {key: links[key] for key in rows} if query.is_linked else {}
         self._enter_changed(query, touched, result)
-        self._replace(query, result, step)
+        self._replace(query, scope, result, step)
         return True
 
-    def _covers(self, read: Read, query: LiveQuery, touched: Mapping[Key, Change]) -> bool:
-        """Whether the read asked for all rows of which only a read can tell."""
-        asked = read.keys.get(query.spec)
-        return asked is None or (query.dirty is not None and query.dirty <= asked | touched.keys())
-
-    def _untouched(self, query: LiveQuery, read: Read, touched: Mapping[Key, Change]) -> dict[Key, Version]:
-        """The documents of the query that are as they were: nobody asked for them, and nothing changed them."""
+    def _scope(self, query: LiveQuery, read: Read, touched: Mapping[Key, Change]) -> Set[Key] | None:
+        """The keys of which it is known whether they are members; None where only another read can tell of some."""
         asked = read.keys.get(query.spec)
         if asked is None:
-            return {}
-        staying = (key for key in query.keys if key not in asked and key not in touched)
-        return {key: self.documents.current(query.collection, key) for key in staying}
+            return query.keys
+        told = asked | touched.keys()
+        return told if query.dirty is not None and query.dirty <= told else None
 
     def _rank(
         self,
@@ -457,7 +452,7 @@ class Router:
         self._enter_changed(query, moving.changes, result)
         query.links = {key: link for key, link in query.links.items() if key in result}
         self._end_moving(query)
-        self._replace(query, result, step)
+        self._replace(query, query.keys, result, step)
         return True
 
     def _enter_changed(
@@ -514,9 +509,9 @@ class Router:
         assert fields is not None
         return Version(self._clock, fields)
 
-    def _replace(self, query: LiveQuery, result: Mapping[Key, Version], step: Step) -> None:
-        """Give the query new members, and note what that changes for its clients."""
-        for key in [key for key in query.keys if key not in result]:
+    def _replace(self, query: LiveQuery, scope: Set[Key], result: Mapping[Key, Version], step: Step) -> None:
+        """Give the query new members among the keys of a scope, and note what that changes for its clients."""
+        for key in [key for key in scope if key in query.keys and key not in result]:
             step.add(query, key, query.shown(key), None)
             query.keys.discard(key)
             self.documents.release(query.collection, key, query)
