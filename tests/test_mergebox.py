@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pytest
 
@@ -477,6 +477,122 @@ def test_client_that_lags_at_times_ends_as_one_that_never_does(seed: int) -> Non
     clients[1].read(boxes[1].catch_up())
 
     assert clients[0].documents == clients[1].documents
+
+
+class Twins:
+    """Two sessions of the same sources, of which the second lags at times."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self.world = World()
+        narrow = frozenset({"a"})
+        self.queries = [self.world.query("q", "1", "2"), self.world.query("r", "2", "3", fields=narrow)]
+        self.boxes: list[MergeBox[object]] = [MergeBox(lambda batch: None) for _ in range(2)]
+        self.clients = [Documented(), Documented()]
+        self.hands = [HandSource(), HandSource()]
+        self.attached: list[LiveQuery] = []
+
+    def tell(self, told: Callable[[MergeBox[object], HandSource], Iterable[bytes]]) -> None:
+        for box, hand, client in zip(self.boxes, self.hands, self.clients, strict=True):
+            client.read(told(box, hand))
+
+    def deliver(self, step: Step) -> None:
+        self.tell(
+            lambda box, _: box.apply(step, [each for each in step.transitions if each in self.attached])
+        )
+
+    def attach_or_detach(self) -> None:
+        query = self.chance.choice(self.queries)
+        if query in self.attached:
+            self.attached.remove(query)
+            self.tell(lambda box, _: box.replace([query], []))
+        else:
+            self.attached.append(query)
+            self.tell(lambda box, _: box.replace([], [query]))
+
+    def publish(self) -> None:
+        key, fields = Key(self.chance.choice("123")), members(**{self.chance.choice("abz"): self.world.clock})
+        if self.hands[0].fields("c", key) is None:
+            self.tell(lambda box, hand: box.added(hand, "c", key, fields))
+        elif self.chance.random() < 0.5:
+            self.tell(lambda box, hand: box.removed(hand, "c", key))
+        else:
+            self.tell(lambda box, hand: box.changed(hand, "c", key, fields, {"a", "b", "z"} - fields.keys()))
+
+    def move(self) -> None:
+        step, query, key = Step(), self.chance.choice(self.queries), Key(self.chance.choice("123"))
+        if key not in query.keys:
+            self.world.enter(query, key, step, a=self.world.clock, b=0)
+        elif key in query.stale:
+            return
+        elif self.chance.random() < 0.4:
+            self.world.leave(query, key, step)
+        else:
+            self.update(key, step)
+        self.deliver(step)
+
+    def update(self, key: Key, step: Step) -> None:
+        """Some of the queries that have the document wait for a read."""
+        holders = [each for each in self.queries if key in each.keys]
+        waiting = [each for each in holders if key in each.stale or self.chance.random() < 0.3]
+        for query in waiting:
+            query.stale.setdefault(key, self.world.documents.current("c", key))
+        told = [each for each in holders if each not in waiting]
+        self.world.update(key, step, *told, a=self.world.clock, b=self.chance.randint(0, 1))
+
+    def settle(self) -> None:
+        for query in self.queries:
+            step = Step()
+            stale, query.stale = query.stale, {}
+            for key, old in stale.items():
+                step.add(query, key, old, query.shown(key))
+            self.deliver(step)
+
+    def lag(self) -> None:
+        self.boxes[1].hold_back(self)
+
+    def catch_up(self) -> None:
+        self.clients[1].read(self.boxes[1].catch_up())
+
+    def charge(self, size: int) -> None:
+        """What is held back counts; not here."""
+
+    def fill(self, told: Sequence[bytes]) -> None:
+        self.clients[1].read(told)
+
+    def check(self) -> None:
+        """Who lagged has the same documents and fields; of values that differ between sources maybe another one."""
+        self.settle()
+        self.catch_up()
+        one, other = (client.documents for client in self.clients)
+        assert {key: set(fields) for key, fields in one.items()} == {
+            k: set(fields) for k, fields in other.items()
+        }
+        for key, fields in other.items():
+            assert all(value in self.values(Key(key), name) for name, value in fields.items())
+
+    def values(self, key: Key, name: str) -> list[object]:
+        versions = [query.shown(key) for query in self.attached]
+        sources = [each.fields for each in versions if each is not None]
+        sources.append(self.hands[0].fields("c", key) or {})
+        return [json.loads(b"{%b}" % fields[name])[name] for fields in sources if name in fields]
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_client_that_lags_at_times_is_told_what_its_sources_have(seed: int) -> None:
+    twins = Twins(seed)
+    doings = [
+        twins.attach_or_detach,
+        twins.publish,
+        twins.move,
+        twins.move,
+        twins.settle,
+        twins.lag,
+        twins.catch_up,
+    ]
+    for _ in range(60):
+        twins.chance.choice(doings)()
+    twins.check()
 
 
 class Documented:
