@@ -35,7 +35,8 @@ from dddp.transport.handover import Siblings, give, taken, unread
 from dddp.transport.handshake import extension, refusal, switching_headers
 from dddp.transport.http import Answer, plain, request_of
 from dddp.transport.sockjs import Options, Service
-from dddp.transport.sockjs.exchange import SOCKET
+from dddp.transport.sockjs.connection import Connection
+from dddp.transport.sockjs.exchange import CONNECTION
 from dddp.transport.sockjs.session import Session
 from dddp.transport.sockjs.uploads import give_up
 from dddp.transport.websocket import Limits, WebSocketChannel
@@ -380,7 +381,7 @@ class _Handler(WebSocketHandler):  # type: ignore[misc]
     code: Any  # of the answer
     _deadline: gevent.Timeout | None = None  # for a request's line and headers
     extension: str | None = None  # the WebSocket one that was agreed on
-    polls: bool = False  # a SockJS client uses the connection
+    connection: Connection | None = None  # exists once a SockJS client uses it
     handed: bool = False  # by another process, to which it does not go back
 
     def handle(self) -> None:
@@ -394,6 +395,8 @@ class _Handler(WebSocketHandler):  # type: ignore[misc]
             logger.debug("= a refused connection is gone")
         finally:
             self._end_deadline()
+            if self.connection is not None:
+                self.connection.end()
             self.server.owner.leave()
 
     def _end_deadline(self) -> None:
@@ -405,16 +408,22 @@ class _Handler(WebSocketHandler):  # type: ignore[misc]
     def read_requestline(self) -> str:
         """Wait for a request; return nothing, which ends the connection, once the server is closed."""
         owner = self.server.owner
-        if owner.closed and not self.polls:
+        if owner.closed and self.connection is None:
             return ""
         self._deadline = gevent.Timeout.start_new(owner.limits.request, _RequestTimeout())
         owner.reading[gevent.getcurrent()] = None
-        waiting = owner.polling if self.polls else owner.waiting
+        waiting = owner.waiting if self.connection is None else owner.polling
         waiting.add(gevent.getcurrent())
         try:
             line: str = super().read_requestline()
+        except ConnectionResetError:
+            if self.connection is not None:
+                self.connection.reset()
+            raise
         finally:
             waiting.discard(gevent.getcurrent())
+        if line and self.connection is not None:
+            self.connection.asked()
         return line
 
     def read_request(self, raw_requestline: str) -> bool:
@@ -436,7 +445,7 @@ class _Handler(WebSocketHandler):  # type: ignore[misc]
                 self.hand_over(way)
                 return
             self.use_service(service)
-        elif self.polls and owner.closed:  # unanswered, browsers ask again elsewhere
+        elif self.connection is not None and owner.closed:  # unanswered, browsers ask again elsewhere
             self.close_connection = True
             return
         WSGIHandler.run_application(self)
@@ -474,13 +483,13 @@ class _Handler(WebSocketHandler):  # type: ignore[misc]
 
     def use_service(self, service: Service) -> None:
         """Have the request answered by SockJS."""
-        if not self.polls:
-            self.polls = True
+        if self.connection is None:
+            self.connection = Connection(self.socket)
             if (
                 self.socket.family != _names.AF_UNIX
             ):  # headers and body are two writes, a frame is a small one
                 self.socket.setsockopt(_names.IPPROTO_TCP, _names.TCP_NODELAY, 1)
-        self.environ[SOCKET] = self.socket
+        self.environ[CONNECTION] = self.connection
         # Some proxies ask for an upgrade with each request, and pywsgi then leaves the body to the application.
         self.environ["wsgi.input"] = self.wsgi_input
         self.application = service

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from dddp.transport.sockjs.service import Service
     from dddp.transport.sockjs.session import Session
 
-__all__ = ["SOCKET", "Body", "Environ", "Exchange", "StartResponse"]
+__all__ = ["CONNECTION", "Body", "Environ", "Exchange", "StartResponse"]
 
-SOCKET: Final = "dddp.socket"
-"""The key of a WSGI environ under which the connection is, to notice when the client hangs up."""
+CONNECTION: Final = "dddp.connection"
+"""The key of a WSGI environ under which its `Connection` is, to notice when the client hangs up."""
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -174,7 +174,7 @@ class Exchange:
             self._start("200 OK", [*own, *further])
 
         limit = self._service.options.response_limit
-        return Response(session, framing, start, limit, self._environ[SOCKET]).pieces()
+        return Response(session, framing, start, limit, self._environ[CONNECTION]).pieces()
 
     # What brings messages
 

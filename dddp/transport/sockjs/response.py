@@ -9,10 +9,10 @@ from __future__ import annotations
 import socket as _names
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
 
 from gevent.event import Event
 
+from dddp.transport.sockjs.connection import Connection, Receipt
 from dddp.transport.sockjs.frames import HEARTBEAT, Framing
 from dddp.transport.sockjs.hangup import HangUp
 from dddp.transport.sockjs.headers import Headers
@@ -30,15 +30,18 @@ class Response:
     Args:
         start: called before the first piece.
         limit: bytes of frames after which a response that streams ends: a browser keeps them all until then.
-        socket: the connection; the response ends when the client closes it.
+        connection: the response ends when the client closes it.
     """
 
-    def __init__(self, session: Session, framing: Framing, start: Start, limit: int, socket: Any) -> None:
+    def __init__(
+        self, session: Session, framing: Framing, start: Start, limit: int, connection: Connection
+    ) -> None:
         self._session = session
         self._framing = framing
         self._start = start
         self._limit = limit
-        self._socket = socket
+        self._connection = connection
+        self._carried = False  # messages, or the first frame
         self._awake = Event()
         self._beat = False
         self._gone = False
@@ -61,16 +64,22 @@ class Response:
     def cut(self) -> None:
         """The client does not take what is sent: have the connection ended, whatever waits for it."""
         with suppress(OSError):  # it is gone
-            self._socket.shutdown(_names.SHUT_RDWR)
+            self._connection.socket.shutdown(_names.SHUT_RDWR)
+
+    def receipt(self) -> Receipt | None:
+        """Return what tells whether the client has received this response; None if that does not matter."""
+        return self._connection.receipt() if self._carried else None
 
     def pieces(self) -> Iterator[bytes]:
         """Return what the response is made of. It may have to wait for each."""
         if not self._session.attach(self):
             yield from self._refused()
             return
-        watcher = HangUp(self._socket.fileno(), self._socket.family, self.hang_up)
+        socket = self._connection.socket
+        watcher = HangUp(socket.fileno(), socket.family, self.hang_up)
         whole = False
         try:
+            self._session.confirm()
             yield from self._streamed() if self._framing.streams else self._polled()
             whole = not self._gone
         finally:
@@ -103,6 +112,7 @@ class Response:
         while not self._gone:
             found = self._session.next_frame()
             if found is not None:
+                self._carried = True
                 return found
             if self._beat:
                 self._beat = False

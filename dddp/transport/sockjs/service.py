@@ -118,5 +118,5 @@ class Service:
             channel.close(code, reason)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Body:
-        """Answer a request (PEP 3333). Its ``wsgi.input`` is gevent's, and it has `exchange.SOCKET`."""
+        """Answer a request (PEP 3333). Its ``wsgi.input`` is gevent's, and it has `exchange.CONNECTION`."""
         return Exchange(self, self._place(environ["PATH_INFO"]), environ, start_response).answer()

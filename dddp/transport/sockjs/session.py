@@ -2,7 +2,7 @@
 
 What lives here: the `Channel` to the application, the frames that wait, which response may carry them, and when it is
 over. It knows no HTTP. Everything here happens without giving way, in whichever greenlet calls, but for
-`Session.upload`, which may wait.
+`Session.upload` and `Session.confirm`, which may wait.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dddp.transport.sockjs.frames import OPEN, close_frame, quoted
 
 if TYPE_CHECKING:
     from dddp.transport.contract import Batch, Request
+    from dddp.transport.sockjs.connection import Receipt
     from dddp.transport.sockjs.sessions import Sessions
 
 __all__ = ["ANOTHER_RESPONSE", "Carrier", "Session"]
@@ -43,6 +44,9 @@ class Carrier(Protocol):
     def beat(self) -> None:
         """Nothing may have been sent for long: a heartbeat is due."""
 
+    def receipt(self) -> Receipt | None:
+        """Return what will tell whether the client has received all of it; None if it needs not."""
+
     def cut(self) -> None:
         """The session is over, and the client does not take what is left: end without."""
 
@@ -61,6 +65,7 @@ class Session:
         "_delivery",
         "_opened",
         "_pieces",
+        "_receipt",
         "_sessions",
         "_taken",
         "buffered",
@@ -75,6 +80,7 @@ class Session:
         self._sessions = sessions
         self._pieces: deque[bytes] = deque()  # quoted messages, one piece for each batch
         self._carrier: Carrier | None = None
+        self._receipt: Receipt | None = None  # of the last response
         self._opened = False
         self._close_frame: bytes | None = None  # once it has ended
         self._close_told = False
@@ -159,6 +165,12 @@ class Session:
         self._sessions.heartbeats.start(carrier)
         return True
 
+    def confirm(self) -> None:
+        """End the session if the response before this one may not have reached the client: it would miss frames."""
+        receipt, self._receipt = self._receipt, None
+        if receipt is not None and not receipt.received():
+            self._end(INTERRUPTED, *LOST)
+
     def next_frame(self) -> tuple[bytes, int] | None:
         """Return the frame to send now and its number of buffered bytes, to be passed to `sent`; None for none."""
         if not self._opened:
@@ -197,6 +209,8 @@ class Session:
         self._detach()
         if not whole:
             self._end(INTERRUPTED, *LOST)
+        elif not self._close_told:
+            self._receipt = carrier.receipt()
         if self._sessions.closed and (self._close_told or not whole):
             self._sessions.forget(self)
         else:
@@ -229,6 +243,12 @@ class Session:
         self._wake()
         self._detach()
         self._sessions.forget(self)
+
+    def release(self) -> None:
+        """Hold nothing any more: no further response comes."""
+        receipt, self._receipt = self._receipt, None
+        if receipt is not None:
+            receipt.close()
 
     def _end(self, frame: bytes, code: int, reason: str) -> None:
         self._drop()

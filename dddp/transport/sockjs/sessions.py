@@ -85,6 +85,7 @@ class Sessions:
         """Let a session go."""
         self.absent.stop(session)
         self.closing.stop(session)
+        session.release()
         if self._sessions.pop(session.id, None) is not None:
             self._gone(session)
 
