@@ -215,7 +215,7 @@ class Settings:
         reason="Until a request's headers are there, or more of its body: enough for the slowest network.",
     )
     connections_limit: int | None = key(
-        20_000,
+        15_000,
         or_none(whole(1)),
         unit="connections per process, or None (as many as the system allows files)",
         reason="WebSockets included; beyond it those that wait for a request make room, then new ones are refused.",

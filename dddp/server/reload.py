@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import NoReturn
 
 from dddp.server.supervisor import SIGNALS, Child, waitpid
@@ -32,25 +32,27 @@ class Inheritance:
     Args:
         sockets: for each kind of listening socket their descriptors.
         workers: number -> process, as it goes on.
+        leaving: processes that have been asked to go.
         folder: where the paths of the sockets are.
     """
 
     sockets: Mapping[str, Sequence[int]]
     workers: Mapping[int, Child]
+    leaving: Sequence[Child]
     folder: str
 
     def text(self) -> str:
         """What is passed on."""
-        workers = {
-            number: [child.pid, child.pipe, child.heard, child.born] for number, child in self.workers.items()
-        }
+        workers = {number: asdict(child) for number, child in self.workers.items()}
+        leaving = [asdict(child) for child in self.leaving]
         sockets = {kind: list(descriptors) for kind, descriptors in self.sockets.items()}
-        return json.dumps({"sockets": sockets, "workers": workers, "folder": self.folder})
+        told = {"sockets": sockets, "workers": workers, "leaving": leaving, "folder": self.folder}
+        return json.dumps(told)
 
     @property
     def descriptors(self) -> list[int]:
         """All that must stay open."""
-        pipes = [child.pipe for child in self.workers.values()]
+        pipes = [child.pipe for child in (*self.workers.values(), *self.leaving)]
         return [*pipes, *(each for kind in self.sockets.values() for each in kind)]
 
 
@@ -60,11 +62,9 @@ def inheritance() -> Inheritance | None:
     if text is None:
         return None
     told = json.loads(text)
-    workers = {
-        int(number): Child(pid, pipe, heard, born, ready=True)
-        for number, (pid, pipe, heard, born) in told["workers"].items()
-    }
-    kept = Inheritance(told["sockets"], workers, told["folder"])
+    workers = {int(number): Child(**child) for number, child in told["workers"].items()}
+    leaving = [Child(**child) for child in told["leaving"]]
+    kept = Inheritance(told["sockets"], workers, leaving, told["folder"])
     for descriptor in kept.descriptors:
         os.set_inheritable(descriptor, False)
     return kept

@@ -12,7 +12,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -38,7 +38,8 @@ KILLED_AT_ONCE = 130
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
-# gevent's would wait in an event loop, which the children would inherit.
+# gevent's would wait in an event loop, which the children would inherit, or leave the work to one that does not run.
+close: Callable[[int], None] = monkey.get_original("os", "close")
 fork: Callable[[], int] = monkey.get_original("os", "fork")
 waitpid: Callable[[int, int], tuple[int, int]] = monkey.get_original("os", "waitpid")
 poll: Callable[[], select.poll] = monkey.get_original("select", "poll")
@@ -89,6 +90,7 @@ class Supervisor:
         silence: seconds without a sign of life after which a worker is killed.
         farewell: seconds that a worker has to stop in order.
         started: called once, when all serve.
+        stopping: called once, when all are asked to go: nothing more is to be accepted.
         reload: called after SIGHUP, each turn until it says that it is not under way any more. When new code can be
             had it does not return: this process becomes that code, and its supervisor adopts the workers.
     """
@@ -98,6 +100,7 @@ class Supervisor:
     silence: float
     farewell: float
     started: Callable[[], None]
+    stopping: Callable[[], None]
     reload: Callable[[], bool]
     _places: list[_Place] = field(default_factory=list, init=False)
     _leaving: list[Child] = field(default_factory=list, init=False)
@@ -108,12 +111,14 @@ class Supervisor:
     _exit_code: int = field(default=0, init=False)
     _wake: tuple[int, int] = field(default=(-1, -1), init=False)
 
-    def run(self, adopted: dict[int, Child] | None = None) -> int:
+    def run(self, adopted: dict[int, Child] | None = None, leaving: Sequence[Child] = ()) -> int:
         """Supervise until a signal ends it. Returns the exit code.
 
         Args:
             adopted: workers of the same process before it became new code, by number: each is replaced.
+            leaving: those that it had asked to go already.
         """
+        self._leaving = list(leaving)
         adopted = adopted or {}
         self._places = [_Place(adopted.get(number)) for number in range(self.count)]
         self._rolling = sorted(adopted)
@@ -132,6 +137,11 @@ class Supervisor:
         return {
             number: place.current for number, place in enumerate(self._places) if place.current is not None
         }
+
+    @property
+    def leaving(self) -> Sequence[Child]:
+        """Those that have been asked to go and are still there."""
+        return self._leaving
 
     # --- one turn
 
@@ -196,10 +206,13 @@ class Supervisor:
 
     def _fork(self, number: int) -> Child:
         reading, writing = os.pipe()
+        # What reached the child before it has its own way with signals would be told to the parent.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         pid = fork()
         if pid == 0:
             self._become_worker(number, reading, writing)
-        os.close(writing)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        close(writing)
         os.set_blocking(reading, False)
         now = time.monotonic()
         return Child(pid, reading, now, now)
@@ -211,8 +224,9 @@ class Supervisor:
             signal.set_wakeup_fd(-1)
             for caught in SIGNALS:
                 signal.signal(caught, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             for pipe in (reading, *self._wake, *(child.pipe for child in self._children())):
-                os.close(pipe)
+                close(pipe)
             code = self.work(number, writing)
         finally:
             os._exit(code)
@@ -226,7 +240,7 @@ class Supervisor:
     def _bury(self, child: Child, code: int) -> None:
         """A child has ended."""
         child.read()
-        os.close(child.pipe)
+        close(child.pipe)
         if child in self._leaving:
             self._leaving.remove(child)
             return
@@ -296,11 +310,13 @@ class Supervisor:
         if self._stopping:
             for child in self._children():
                 _signal(child, signal.SIGKILL)
-            os._exit(KILLED_AT_ONCE)
+            self._exit_code = KILLED_AT_ONCE
+            return
         self._stop()
 
     def _stop(self) -> None:
         self._stopping = True
+        self.stopping()
         self._rolling = []
         for place in self._places:
             for child in filter(None, (place.current, place.successor)):

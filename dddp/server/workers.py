@@ -16,6 +16,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ from dddp.conf import Settings
 from dddp.server.address import Address
 from dddp.server.failure import sentence
 from dddp.server.reload import Inheritance, Reload, inheritance
-from dddp.server.supervisor import BEAT, READY, Supervisor
+from dddp.server.supervisor import BEAT, READY, Supervisor, close
 from dddp.transport.handover import Siblings
 from dddp.transport.server import listen
 
@@ -91,11 +92,17 @@ class Sockets:
         """Where each worker takes connections over."""
         return [str(self.folder / str(number)) for number in range(len(self.handed))]
 
+    def close(self) -> None:
+        """Accept nothing more in this process."""
+        for descriptor in self.shared:
+            close(descriptor)
+
     def remove(self) -> None:
-        """Leave nothing behind."""
-        for path in self.paths:
-            os.unlink(path)
-        self.folder.rmdir()
+        """Leave nothing behind; others may do the same."""
+        with suppress(FileNotFoundError):
+            for path in self.paths:
+                Path(path).unlink(missing_ok=True)
+            self.folder.rmdir()
 
 
 def supervise(
@@ -121,7 +128,7 @@ def supervise(
 
     def keep() -> Inheritance:
         kinds = {"shared": sockets.shared, "handed": sockets.handed}
-        return Inheritance(kinds, supervisor.workers, str(sockets.folder))
+        return Inheritance(kinds, supervisor.workers, supervisor.leaving, str(sockets.folder))
 
     supervisor = Supervisor(
         count,
@@ -129,14 +136,16 @@ def supervise(
         silence=settings.worker_time_limit,
         farewell=2 * settings.shutdown_time_limit + FAREWELL_EXTRA,
         started=started,
+        stopping=sockets.close,
         reload=Reload(command, keep),
     )
     connections.close_all()
     gc.collect()
     gc.freeze()  # what is loaded stays on pages that all workers share
-    code = supervisor.run(dict(kept.workers) if kept else None)
-    sockets.remove()
-    return code
+    try:
+        return supervisor.run(dict(kept.workers), kept.leaving) if kept else supervisor.run()
+    finally:
+        sockets.remove()
 
 
 def _work(make: Callable[[], Worker], sockets: Sockets, number: int, pipe: int) -> int:
@@ -149,9 +158,9 @@ def _work(make: Callable[[], Worker], sockets: Sockets, number: int, pipe: int) 
     worker = make()
     try:
         worker.start(
-            [socket.socket(fileno=os.dup(descriptor)) for descriptor in sockets.shared],
+            [socket.socket(fileno=descriptor) for descriptor in sockets.shared],
             Siblings(number, sockets.paths),
-            socket.socket(fileno=os.dup(sockets.handed[number])),
+            socket.socket(fileno=sockets.handed[number]),
         )
     except Exception as error:  # noqa: BLE001 - the outer edge of this process: people get one line
         if logger.isEnabledFor(logging.INFO):
@@ -159,16 +168,17 @@ def _work(make: Callable[[], Worker], sockets: Sockets, number: int, pipe: int) 
         sys.stderr.write(f"dddp: {sentence(error)}\n")
         return 1
     gevent.signal_handler(signal.SIGTERM, worker.stop)
-    gevent.spawn(_beat, worker, pipe, os.getppid())
+    gevent.spawn(_beat, worker, sockets, pipe, os.getppid())
     worker.serve_forever()
     return 0
 
 
-def _beat(worker: Worker, pipe: int, supervisor: int) -> None:
+def _beat(worker: Worker, sockets: Sockets, pipe: int, supervisor: int) -> None:
     """Tell the supervisor that this process is alive; stop when there is none any more."""
     os.write(pipe, READY)
     while os.getppid() == supervisor:
         os.write(pipe, BEAT)
         gevent.sleep(1)
     logger.error("! the supervisor is gone; this worker stops")
+    sockets.remove()
     worker.stop()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 import re
 import secrets
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -68,6 +70,22 @@ class Site:
         version, pid = connection.getresponse().read().decode().split()
         connection.close()
         return version, int(pid)
+
+    def get(self, path: str) -> str:
+        """The body at a path; what was got of it, if the server ends meanwhile."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=15)
+        with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
+            connection.request("GET", path)
+            return connection.getresponse().read().decode()
+        return ""
+
+    def refuses(self) -> bool:
+        """Whether nobody accepts connections any more."""
+        try:
+            socket.create_connection(("127.0.0.1", self.server.port), timeout=1).close()
+        except OSError:
+            return True
+        return False
 
     def reload(self) -> None:
         os.kill(self.server.pid, signal.SIGHUP)

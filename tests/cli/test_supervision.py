@@ -1,0 +1,163 @@
+"""Signals at the worst moment: to all processes at once, during a reload, twice, and the one nobody can catch."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_workers import URLS, Site, until
+from tests.server import STOP_LIMIT, DDDPServer
+
+SLOW_URLS = f"""
+import time
+{URLS}
+def slow(request):
+    open(f"slow.{{os.getpid()}}", "w").close()
+    time.sleep(20)
+    return HttpResponse("slow")
+urlpatterns.append(path("slow/", slow))
+"""
+
+LIMITS = """
+DDDP["SHUTDOWN_TIME_LIMIT"] = 3
+"""
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    """Where temporary folders go."""
+    folders = tmp_path / "temporary"
+    folders.mkdir()
+    return folders
+
+
+@pytest.fixture
+def site(tmp_path: Path, folders: Path, bookstore: DDDPServer) -> Iterator[Site]:
+    site = Site(tmp_path, bookstore.database)
+    site.server._env["TMPDIR"] = str(folders)
+    site.server._cwd = tmp_path
+    (tmp_path / "site_urls.py").write_text(SLOW_URLS)
+    with (tmp_path / "site_settings.py").open("a") as settings:
+        settings.write(LIMITS)
+    with site.server:
+        yield site
+
+
+def children(pid: int) -> dict[int, str]:
+    """The child processes and their states; "Z" is one that nobody has waited for."""
+    found = subprocess.run(
+        ["ps", "-o", "pid=,stat=", "--ppid", str(pid)], capture_output=True, text=True, check=False
+    )
+    return {int(line.split()[0]): line.split()[1][0] for line in found.stdout.splitlines()}
+
+
+@contextlib.contextmanager
+def every_worker_busy(site: Site) -> Iterator[None]:
+    """Each answers a request that takes long."""
+    asking: list[threading.Thread] = []
+
+    def all_are_busy() -> bool:
+        asking.append(threading.Thread(target=lambda: site.get("/slow/")))
+        asking[-1].start()
+        return len(list(site.folder.glob("slow.*"))) == 3
+
+    until(all_are_busy)
+    yield
+    for thread in asking:
+        thread.join()
+
+
+def ended(site: Site) -> int:
+    """Its exit code, once it has ended by itself."""
+    process, site.server._process = site.server._process, None
+    assert process is not None
+    return process.wait(STOP_LIMIT)
+
+
+def test_stop_signal_to_all_processes_stops_in_order(site: Site) -> None:
+    """As systemd sends it to all processes of a unit."""
+    clients = [site.server.client() for _ in range(6)]
+    for pid in (*site.workers(), *site.workers(), site.server.pid):
+        os.kill(pid, signal.SIGTERM)
+
+    assert {client.wait_closed().code for client in clients} <= {1001, 1012}
+    assert ended(site) == 0
+    assert "Traceback" not in site.server.text()
+
+
+def test_stop_signal_while_code_is_reloaded(site: Site, folders: Path) -> None:
+    before = site.workers()
+    site.reload()
+    until(lambda: children(site.server.pid).keys() - before)
+    loading = children(site.server.pid).keys() - before
+    site.server.stop()
+
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in (*before, *loading)))
+    assert list(folders.iterdir()) == []
+
+
+def test_reload_while_a_worker_of_the_last_one_still_leaves(site: Site) -> None:
+    """It is waited for, also by the code that did not start it."""
+    with every_worker_busy(site):
+        for _ in range(2):
+            since = len(site.server.log)
+            site.reload()
+            site.server.wait_for_log("all workers run the new code", since=since, time_limit=40)
+
+    until(lambda: len(children(site.server.pid)) == 3)
+    assert "Z" not in children(site.server.pid).values()
+
+
+def test_stopping_server_accepts_nothing_more(site: Site) -> None:
+    """Clients are refused at once, and may try another server, while requests are still answered."""
+    workers = site.workers()
+    with every_worker_busy(site):
+        os.kill(site.server.pid, signal.SIGTERM)
+        until(site.refuses)
+        assert children(site.server.pid).keys() & workers
+
+    assert ended(site) == 0
+
+
+def test_second_stop_signal_ends_all_at_once(site: Site, folders: Path) -> None:
+    workers = site.workers()
+    with every_worker_busy(site):
+        os.kill(site.server.pid, signal.SIGTERM)
+        until(site.refuses)
+        os.kill(site.server.pid, signal.SIGTERM)
+
+        assert ended(site) == 130
+        until(lambda: not any(Path(f"/proc/{each}").exists() for each in workers))
+    assert list(folders.iterdir()) == []
+
+
+def test_killed_supervisor_leaves_no_folder(site: Site, folders: Path) -> None:
+    assert list(folders.iterdir())
+    site.server.kill()
+
+    until(lambda: not list(folders.iterdir()))
+
+
+def test_worker_that_has_ended_leaves_no_descriptor(site: Site) -> None:
+    def descriptors() -> int:
+        return len(os.listdir(f"/proc/{site.server.pid}/fd"))
+
+    before = descriptors()
+    dead = min(site.workers())
+    os.kill(dead, signal.SIGKILL)
+    until(lambda: len(site.workers()) == 3 and dead not in site.workers())
+
+    assert descriptors() == before
+
+
+def test_temporary_folder_is_nobody_elses(site: Site, folders: Path) -> None:
+    (folder,) = folders.iterdir()
+
+    assert folder.stat().st_mode & 0o777 == 0o700
