@@ -13,14 +13,15 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import select
 import socket as _names
-from collections.abc import Callable, Iterable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from types import TracebackType
 from typing import Any, Final
 
 import gevent
-from gevent import socket
+from gevent import monkey, socket
 from gevent.event import Event
 from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler, WSGIServer
@@ -156,7 +157,8 @@ class Server:
         requests: the greenlets of HTTP connections.
         reading: those of them that have no request to answer yet, or no more, in the order in which they have begun to
             wait for one: the first are ended when there are too many connections.
-        waiting: those of these that wait for the first line.
+        waiting: those of these that have been answered and wait for the next request's first line.
+        expected: likewise, for the first request.
         polling: likewise, of connections that SockJS clients come back to: they may until the server has stopped.
         closed: nothing new is accepted any more.
     """
@@ -191,7 +193,8 @@ class Server:
         self.closed = False
         self.requests = Pool()
         self.reading: dict[Any, None] = {}
-        self.waiting: set[Any] = set()
+        self.waiting: dict[Any, _Handler] = {}
+        self.expected: set[Any] = set()
         self.polling: set[Any] = set()
         self._services: list[Service] = []
         self.mount(f"{prefix}/sockjs", application, sockjs)
@@ -269,6 +272,8 @@ class Server:
 
     def close(self) -> None:
         """Stop accepting connections and further HTTP requests; clients with a session stay."""
+        if not self.closed:
+            self._farewell = gevent.spawn_later(FAREWELL, self._expect_no_more)
         self.closed = True
         for listener in self._listeners:
             listener.close()
@@ -276,7 +281,11 @@ class Server:
             self._taker.close()
         for service in self._services:
             service.close()
-        gevent.killall(list(self.waiting), block=False)
+        idle = [waiting for waiting, handler in self.waiting.items() if not handler.has_input()]
+        gevent.killall(idle, block=False)
+
+    def _expect_no_more(self) -> None:
+        gevent.killall(list(self.expected), block=False)
 
     def stop(self, timeout: float = 10.0, code: int = 1001) -> None:
         """Stop accepting, close every client, let running HTTP requests finish.
@@ -297,6 +306,7 @@ class Server:
             gevent.killall(list(self.polling), block=False)
             self.requests.join()
         self.requests.kill(block=False)
+        self._farewell.kill(block=False)
         for channel in list(self.channels):
             channel.abort()
         self._stopped.set()
@@ -360,6 +370,12 @@ def serve(
     return server
 
 
+FAREWELL: Final = 1.0
+"""Seconds that an accepted client has for its first request when the server has closed: a slow network's round trip."""
+
+# gevent's would give way to others, and the server is about to decide.
+poll: Callable[[], select.poll] = monkey.get_original("select", "poll")
+
 TOO_MANY_CONNECTIONS: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 )
@@ -380,6 +396,7 @@ class _Handler(WebSocketHandler):  # type: ignore[misc]
     socket: Any
     code: Any  # of the answer
     _deadline: gevent.Timeout | None = None  # for a request's line and headers
+    answered: bool = False  # at least one request, or about to
     extension: str | None = None  # the WebSocket one that was agreed on
     connection: Connection | None = None  # exists once a SockJS client uses it
     handed: bool = False  # by another process, to which it does not go back
@@ -406,25 +423,49 @@ class _Handler(WebSocketHandler):  # type: ignore[misc]
             self._deadline = None
 
     def read_requestline(self) -> str:
-        """Wait for a request; return nothing, which ends the connection, once the server is closed."""
+        """Wait for a request; return nothing, which ends the connection, once the server is closed.
+
+        The first one may be on its way then, since the client has been accepted.
+        """
         owner = self.server.owner
-        if owner.closed and self.connection is None:
+        if owner.closed and self.answered and self.connection is None and not self.has_input():
             return ""
         self._deadline = gevent.Timeout.start_new(owner.limits.request, _RequestTimeout())
         owner.reading[gevent.getcurrent()] = None
-        waiting = owner.waiting if self.connection is None else owner.polling
-        waiting.add(gevent.getcurrent())
         try:
-            line: str = super().read_requestline()
+            with self._waiting():
+                line: str = super().read_requestline()
         except ConnectionResetError:
             if self.connection is not None:
                 self.connection.reset()
             raise
-        finally:
-            waiting.discard(gevent.getcurrent())
         if line and self.connection is not None:
             self.connection.asked()
         return line
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """Be where the server finds whom it need not wait for."""
+        owner, current = self.server.owner, gevent.getcurrent()
+        if self.connection is not None:
+            owner.polling.add(current)
+        elif self.answered:
+            owner.waiting[current] = self
+        else:
+            owner.expected.add(current)
+        self.answered = True
+        try:
+            yield
+        finally:
+            owner.polling.discard(current)
+            owner.waiting.pop(current, None)
+            owner.expected.discard(current)
+
+    def has_input(self) -> bool:
+        """Whether the client has sent something that was not read yet."""
+        poller = poll()
+        poller.register(self.socket.fileno(), select.POLLIN)
+        return bool(poller.poll(0))
 
     def read_request(self, raw_requestline: str) -> bool:
         try:

@@ -462,6 +462,37 @@ def test_stop_lets_a_running_request_finish() -> None:
         stopping.get(timeout=1)
 
 
+def test_first_request_of_a_client_that_was_accepted_is_answered() -> None:
+    """It may still be on its way when the server closes."""
+    server = serve([("127.0.0.1", 0)], RecordingApplication(), hello)
+    with Client(server) as started, Client(server) as waiting:
+        until(lambda: len(server.expected) == 2)
+        with Client(server) as accepted:
+            until(lambda: len(server.requests) == 3)
+            server.close()
+            for client in (accepted, started):
+                client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert client.file.read().endswith(b"hello from /")
+        assert waiting.at_end()
+    server.stop(timeout=1)
+
+
+def test_next_request_that_has_come_is_answered() -> None:
+    server = serve([("127.0.0.1", 0)], RecordingApplication(), hello)
+    with Client(server) as client, Client(server) as idle:
+        for each in (client, idle):
+            _, headers = each.request("GET / HTTP/1.1")
+            body(each, headers)
+        until(lambda: len(server.waiting) == 2)
+        raw: Any = client.socket
+        raw._sock.send(b"GET /next HTTP/1.1\r\nHost: localhost\r\n\r\n")  # without giving way
+        server.close()
+
+        assert client.file.read().endswith(b"hello from /next")
+        assert idle.at_end()
+    server.stop(timeout=1)
+
+
 def test_serve_forever_ends_with_stop() -> None:
     server = serve([("127.0.0.1", 0)], RecordingApplication(), hello)
     waiting = gevent.spawn(server.serve_forever)
