@@ -39,8 +39,9 @@ class State:
     def author_of(self, book: Document) -> Document:
         return self.author[book["author_id"]]
 
-    def tag_names(self, book: Document) -> set[str]:
-        return {self.tag[key]["name"] for key in self.tags[book["id"]]}
+    def tag_names(self, book: Document) -> list[str]:
+        """Sorted; tags may have equal names."""
+        return sorted(self.tag[key]["name"] for key in self.tags[book["id"]])
 
     def owns(self, user: str | None, book: Document) -> bool:
         if user is None:
@@ -115,7 +116,7 @@ def _tagged(state: State, row: Document) -> Document:
 
 def _shelved(state: State, row: Document) -> Document:
     label = f"{row['title']} by {state.author_of(row)['name']}"
-    return {"label": label, "tags": sorted(state.tag_names(row)), "n": row["n"]}
+    return {"label": label, "tags": state.tag_names(row), "n": row["n"]}
 
 
 SHAPES: dict[str, Callable[[State, Document], Document]] = {
@@ -235,7 +236,7 @@ PUBLICATIONS: dict[str, Callable[..., Documents]] = {
     ),
     "AuthorWithoutValue": _author_without_value,
     "AuthorsOfTag": _authors_of_tag,
-    "WithTags": lambda state, user, *names: _books(state, lambda row: state.tag_names(row) & set(names)),
+    "WithTags": lambda state, user, *names: _books(state, lambda row: set(state.tag_names(row)) & set(names)),
     "ValueOrTitle": lambda state, user, value, title: _books(
         state, lambda row: row["value"] == value or row["title"] == title
     ),
