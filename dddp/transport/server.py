@@ -608,8 +608,8 @@ class _Handler(WebSocketHandler):  # type: ignore[misc]
 
 
 ACCEPTS_PER_TURN = 8
-"""Connections accepted before whoever is connected has a turn. With gevent's 100 a flood of new connections made the calls
-of others take seconds; a thousand clients that come at once are served as fast with 8."""
+"""Connections accepted before whoever is connected has a turn. With gevent's 100 a flood of new connections made the
+calls of others take seconds; a thousand clients that come at once are served as fast with 8."""
 
 
 class _Listener(WSGIServer):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -16,11 +18,16 @@ def cluster() -> Iterator[Cluster]:
         yield cluster
 
 
-@pytest.fixture(scope="session", params=["triggers", "signals"])
-def arena(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Arena]:
-    """One server for all trials, for each way of capturing."""
-    with Arena(cluster, request.param) as arena:
-        yield arena
+@pytest.fixture(scope="session")
+def arenas(cluster: Cluster) -> Iterator[Callable[[str], Arena]]:
+    """One server for all trials, for each way of capturing that is asked for."""
+    with ExitStack() as stack:
+        yield functools.cache(lambda capture: stack.enter_context(Arena(cluster, capture)))
+
+
+@pytest.fixture(scope="module", params=["triggers", "signals"])
+def arena(request: pytest.FixtureRequest, arenas: Callable[[str], Arena]) -> Arena:
+    return arenas(request.param)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

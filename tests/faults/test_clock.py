@@ -15,6 +15,7 @@ LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 JUMPS = ["+1h", "-1h", "+400d", "-400d", "+0"]
 
 pytestmark = pytest.mark.faketime
+with_triggers = pytest.mark.parametrize("arena", ["triggers"], indirect=True, scope="module")
 
 
 class Clock:
@@ -50,6 +51,7 @@ def server(arena: Arena, clock: Clock) -> Iterator[DDDPServer]:
         yield server
 
 
+@with_triggers
 def test_clock_jumps(arena: Arena, server: DDDPServer, clock: Clock) -> None:
     """Forwards and backwards, by an hour and by more than a year."""
     with arena.trial("the server's clock jumps", urls=[server.url]) as trial:
@@ -60,6 +62,7 @@ def test_clock_jumps(arena: Arena, server: DDDPServer, clock: Clock) -> None:
             trial.let_pass(1.2)  # longer than a heartbeat of the feed
 
 
+@with_triggers
 def test_clock_jumps_while_the_feed_is_interrupted(arena: Arena, server: DDDPServer, clock: Clock) -> None:
     with arena.trial("the server's clock jumps while the feed is interrupted", urls=[server.url]) as trial:
         for jump in JUMPS:

@@ -13,6 +13,8 @@ from tests.faults.faults import FEED
 from tests.faults.proxy import Proxy
 from tests.server import DDDPServer
 
+pytestmark = pytest.mark.parametrize("arena", ["triggers"], indirect=True, scope="module")
+
 
 @pytest.fixture(scope="module")
 def link(arena: Arena) -> Iterator[Proxy]:

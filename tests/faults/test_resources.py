@@ -11,6 +11,8 @@ import pytest
 from tests.faults.arena import Arena, Trial
 from tests.faults.faults import OTHERS, end_sessions
 
+pytestmark = pytest.mark.parametrize("arena", ["triggers"], indirect=True, scope="module")
+
 MEGABYTE = 1024 * 1024
 
 

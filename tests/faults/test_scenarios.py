@@ -17,7 +17,26 @@ OPTIONS: dict[str, dict[str, Any]] = {
 """Where subscriptions may be refused; the clients subscribe again, and must come to the truth all the same."""
 
 
-@pytest.mark.parametrize("name", FAULTS)
+WITH_SIGNALS = [
+    "restarted_fast",
+    "killed",
+    "away_for_seconds",
+    "backend_stopped",
+    "listener_terminated_again_and_again",
+    "all_sessions_terminated",
+    "feed_frozen",
+    "feed_cut_again_and_again",
+    "both_links_cut",
+    "server_killed",
+    "server_restarted",
+    "column_added_and_dropped",
+]
+"""What is tried with signals too; the soak tries everything with both."""
+
+CASES = [("triggers", name) for name in FAULTS] + [("signals", name) for name in WITH_SIGNALS]
+
+
+@pytest.mark.parametrize(("arena", "name"), CASES, indirect=["arena"])
 def test_nothing_is_lost(arena: Arena, name: str) -> None:
     fault = FAULTS[name]
     with arena.trial(fault.description, **OPTIONS.get(name, {})) as trial:

@@ -13,6 +13,8 @@ import pytest
 from tests.faults.arena import SETTINGS, Arena, Trial
 from tests.server import DDDPServer
 
+pytestmark = pytest.mark.parametrize("arena", ["triggers"], indirect=True, scope="module")
+
 COUNT = 2
 OPTIONS = '{"WORKER_TIME_LIMIT": 4, "SHUTDOWN_TIME_LIMIT": 3, "HANDLER_POOL_SIZE": 3, "READ_POOL_SIZE": 2}'
 

@@ -93,11 +93,11 @@ def resident(call: Call) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-@method(atomic=False)
-def echo(call: Call, value: Any) -> Any:
-    return value
+@method
+def count_transfers(call: Call) -> int:
+    return models.Transfer.objects.count()
 
 
 API.register([Account, Transfer, Branch, Memo])
 API.register([Bank, Country, Rich, Poorest, Recent, Statement, Memos])
-API.register([transfer, resident, echo])
+API.register([transfer, resident, count_transfers])
