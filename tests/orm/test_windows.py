@@ -212,3 +212,12 @@ def test_window_that_is_not_understood_is_run_again(queryset: QuerySet[Any], rea
 
     assert (spec.predicate, spec.window) == (None, None)
     assert reason in spec.reason
+
+
+@pytest.mark.parametrize(
+    ("order", "total"),
+    [("single", False), ("pk", True), ("integer", False), ("-id", True)],
+)
+def test_rows_may_have_equal_places_unless_a_column_is_unique_and_never_null(order: str, total: bool) -> None:
+    """Of a unique column, any number of rows may be NULL."""
+    assert spec_of(Everything.objects.order_by(order)[:3]).window.total is total
