@@ -17,7 +17,7 @@ import pytest
 from gevent import socket
 
 from dddp.transport import Server
-from dddp.transport.sockjs.connection import PATIENCE, Connection
+from dddp.transport.sockjs.connection import PATIENCE, Connection, Receipt, _unacknowledged
 from tests.faults.proxy import Proxy
 from tests.transport.peers import Client, RecordingApplication, RecordingReceiver, hello, until
 from tests.transport.sockjs.browser import Browser
@@ -242,6 +242,38 @@ def test_an_answer_lost_on_a_unix_socket(tmp_path: Path) -> None:
 
     assert poll() == INTERRUPTED + b"\n"
     server.stop(timeout=0.2)
+
+
+@pytest.fixture
+def reset() -> Iterator[tuple[Connection, Receipt]]:
+    """A connection that was reset when everything was acknowledged, and what tells of its last answer."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        far = socket.create_connection(listener.getsockname())
+        near, _ = listener.accept()
+    with near:
+        connection = Connection(near)
+        receipt = connection.receipt()
+        near.sendall(b"answer")
+        assert far.recv(6) == b"answer"
+        until(lambda: _unacknowledged(near) == 0)
+        far.setsockopt(_names.SOL_SOCKET, _names.SO_LINGER, RESET)
+        far.close()
+        yield connection, receipt
+
+
+def test_an_acknowledgement_behind_which_a_reset_came_does_not_count(
+    reset: tuple[Connection, Receipt],
+) -> None:
+    assert not reset[1].received()
+
+
+def test_a_reset_counts_when_its_error_was_taken(reset: tuple[Connection, Receipt]) -> None:
+    connection, receipt = reset
+    with pytest.raises(ConnectionResetError):
+        connection.socket.recv(1)
+    connection.end()
+
+    assert not receipt.received()
 
 
 # No false alarms
