@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import time
 from typing import Any
 
 import pytest
 
 from tests.runtime.conftest import Project
-from tests.runtime.raw import GREETING
+from tests.runtime.raw import CONNECT, GREETING, RawClient
 
 INTERVAL = 0.4
 
@@ -43,6 +45,38 @@ def test_silent_client_is_dropped_with_1000(project: Project) -> None:
     with project.connected() as client:
         assert client.receive() == '{"msg":"ping"}'
         assert client.receive_close() == (1000, "Normal closure")
+
+
+def test_frozen_client_is_gone_soon_also_when_its_socket_takes_no_more(project: Project) -> None:
+    """It does not even take the ping; nothing of it is left."""
+    large = json.dumps({"msg": "ping", "id": "x" * 1_000_000})
+    with project.connected() as other:
+        before = held(other)
+        with contextlib.closing(frozen(project)) as client:
+            client.send(*[large] * 12)
+            end = time.monotonic() + 3 * INTERVAL + SLACK
+            assert held(other) != before
+            while held(other) != before:
+                assert time.monotonic() < end
+
+
+SLACK = 3.0
+"""Seconds for a busy machine."""
+
+
+def frozen(project: Project) -> RawClient:
+    """A client that reads nothing from now on."""
+    client = project.raw()
+    client.send(CONNECT)
+    return client
+
+
+def held(client: RawClient) -> Any:
+    """What the server's process holds for its clients."""
+    client.send_messages({"msg": "method", "id": "1", "method": "counts"})
+    while "result" not in (message := json.loads(client.receive())):
+        pass
+    return message["result"]
 
 
 def test_client_that_talks_is_not_pinged(project: Project) -> None:
