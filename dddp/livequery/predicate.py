@@ -618,6 +618,8 @@ def _nullifying(part: Expression) -> tuple[Column, ...]:
             return _nullifying(inner)
         case CompareColumns(left, _, right):
             return left, right
+        case In(values=values) if not values:
+            return ()  # nothing is in there, not even an unknown value
         case Compare(column) | In(column) | MatchesText(column) | Elements(column):
             return (column,)
     return ()

@@ -80,6 +80,11 @@ def test_untrue_of_a_column_that_is_never_null() -> None:
     assert untrue(Compare(A, "=", 1), lambda column: False) == Compare(A, "<>", 1)
 
 
+def test_untrue_of_a_list_without_values() -> None:
+    """It is never NULL."""
+    assert not Predicate(untrue(Not(In(A, frozenset())), lambda column: True))({"a": None})
+
+
 def test_row_belongs_when_true() -> None:
     """NULL is not enough."""
     assert Predicate(Compare(A, "=", 1))({"a": 1})
