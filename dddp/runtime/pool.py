@@ -31,6 +31,10 @@ TOO_BUSY = (503, "The server is too busy; try again later")
 Job: TypeAlias = Callable[[], object]
 
 
+KILLS, KILL_INTERVAL = 10, 0.5
+"""How often a greenlet is killed that does not end by it, and the seconds in between."""
+
+
 class _Waiting:
     """A job that waits for a free greenlet."""
 
@@ -61,6 +65,7 @@ class Pool:
         self.busy = 0
         self._prepare = prepare
         self._renewals = 0
+        self._stopping = False
         self._patience = patience
         self._turns: OrderedDict[Hashable, OrderedDict[_Waiting, None]] = OrderedDict()  # the next one first
         self._wanted = Semaphore(0)  # a greenlet for each job in there
@@ -99,13 +104,18 @@ class Pool:
 
     def stop(self) -> None:
         """Give up what is being done and close the database connections."""
-        gevent.killall(self._greenlets)
+        self._stopping = True
+        for _ in range(
+            KILLS
+        ):  # a cursor that cannot be closed any more turns the exit into an error of its own
+            gevent.killall(self._greenlets, block=False)
+            gevent.joinall(self._greenlets, timeout=KILL_INTERVAL)
 
     def _work(self) -> None:
         self._prepare()
         renewals = self._renewals
         try:
-            while True:
+            while not self._stopping:
                 self._wanted.acquire()
                 if renewals != self._renewals:
                     renewals = self._renewals

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -138,3 +139,21 @@ def test_late_job_makes_room_in_its_lane(pools: Callable[..., Pool], gate: Event
     until(lambda: len(done) == 2)
 
     assert done == ["first", "second"]
+
+
+def test_stop_ends_a_job_that_turns_its_exit_into_an_error(pools: Callable[..., Pool]) -> None:
+    """As a database cursor does that cannot be closed any more."""
+
+    def stubborn() -> None:
+        for _ in range(2):
+            with contextlib.suppress(gevent.GreenletExit):
+                gevent.sleep(60)
+        raise OSError("connection already closed")
+
+    pool = pools()
+    pool.submit(stubborn)
+    until(lambda: pool.busy)
+
+    with gevent.Timeout(10):
+        pool.stop()
+    assert pool.idle
