@@ -89,6 +89,11 @@ class DDDPServer:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def running(self) -> bool:
+        """Whether it was started, and neither stopped nor killed since."""
+        return self._process is not None
+
     def client(self, *, connect: bool = True) -> StrictClient:
         """A new strict client of this server."""
         return StrictClient(self.url, connect=connect)
