@@ -399,7 +399,7 @@ class _Handler(WebSocketHandler):  # type: ignore[misc]
     answered: bool = False  # at least one request, or about to
     extension: str | None = None  # the WebSocket one that was agreed on
     connection: Connection | None = None  # exists once a SockJS client uses it
-    handed: bool = False  # by another process, to which it does not go back
+    handed: bool = False  # by another process, with a request to be answered here
 
     def handle(self) -> None:
         self.socket.settimeout(self.server.owner.limits.request)  # of each wait for the network
@@ -505,7 +505,8 @@ class _Handler(WebSocketHandler):  # type: ignore[misc]
         """Where the process is reached that has, or will have, the request's SockJS session; None for this one."""
         siblings = self.server.owner.siblings
         session = service.polled_at(self.environ["PATH_INFO"])
-        return None if siblings is None or self.handed or not session else siblings.path_of(session)
+        handed, self.handed = self.handed, False
+        return None if siblings is None or handed or not session else siblings.path_of(session)
 
     def hand_over(self, way: str) -> None:
         """Let another process answer this request, and those behind it."""

@@ -115,6 +115,20 @@ def test_requests_behind_the_first_are_answered_in_order(pair: Pair) -> None:
     assert answer.index(b"o\n") < answer.index(b"hello from /page")
 
 
+def test_connection_goes_back_for_a_request_that_belongs_there(pair: Pair) -> None:
+    """As where two tabs share a connection, or a proxy keeps its own."""
+    first, second = pair.session_of(0), pair.session_of(1)
+    client, other = pair.client(), pair.client()
+    assert ask(other, f"POST {first}/xhr HTTP/1.1", "Content-Length: 0") == ("200 OK", b"o\n")
+    assert ask(client, f"POST {second}/xhr HTTP/1.1", "Content-Length: 0") == ("200 OK", b"o\n")
+    sent = b'["back"]'
+
+    status, _ = ask(client, f"POST {first}/xhr_send HTTP/1.1", f"Content-Length: {len(sent)}", behind=sent)
+    assert status == "204 No Content"
+    status, _ = ask(client, f"POST {second}/xhr_send HTTP/1.1", f"Content-Length: {len(sent)}", behind=sent)
+    assert status == "204 No Content"
+
+
 def test_websocket_on_a_connection_that_was_handed_over(pair: Pair) -> None:
     """As from a proxy that keeps its connections."""
     with pair.client() as client:
