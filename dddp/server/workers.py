@@ -131,7 +131,7 @@ def supervise(
         return Inheritance(kinds, supervisor.workers, supervisor.leaving, str(sockets.folder))
 
     supervisor = Supervisor(
-        count,
+        len(sockets.handed),  # as many as before a reload, whatever ``auto`` is by now
         work=lambda number, pipe: _work(make, sockets, number, pipe),
         silence=settings.worker_time_limit,
         farewell=2 * settings.shutdown_time_limit + FAREWELL_EXTRA,
