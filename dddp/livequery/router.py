@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from dddp.changes import Change, FeedEvent, Gap, Key, Kind, Mark, Row, Snapshot, Table, Transaction
 from dddp.livequery.dependents import Concern, Dependents
 from dddp.livequery.document import Documents, Version
+from dddp.livequery.effects import Closed, Deliver, Effect, Failed, Settled
+from dddp.livequery.fences import Fence, Fences
 from dddp.livequery.liveset import Delta, LiveSet, LiveSets
 from dddp.livequery.predicate import SetSpec
 from dddp.livequery.query import NO_KEYS, LiveQuery, Moving, Phase
@@ -27,64 +28,7 @@ from dddp.livequery.spec import Fields, QuerySpec
 from dddp.livequery.step import Step
 from dddp.livequery.window import Place, Ranking, Window
 
-__all__ = ["Closed", "Deliver", "Effect", "Failed", "Fence", "Fired", "Router", "Settled"]
-
-
-@dataclass(frozen=True, slots=True)
-class Deliver:
-    """Send the step to every session of its queries."""
-
-    step: Step
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """The query shows the process's position now: call those who wait for it."""
-
-    query: LiveQuery
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The query's SQL failed; it is closed. Tell its subscriptions and those who wait for it."""
-
-    query: LiveQuery
-    error: Exception
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """Nobody uses the query any more: its tables need not be listened to for its sake."""
-
-    query: LiveQuery
-
-
-@dataclass(frozen=True, slots=True)
-class Fired:
-    """The write fence is through: every data message its writes caused has been delivered."""
-
-    fence: Fence
-
-
-Effect: TypeAlias = Deliver | Settled | Failed | Closed | Fired
-
-
-class Fence:
-    """A method's writes on their way through the feed (design, section 8).
-
-    Args:
-        interest: gives the live queries that the method's session sees, attached or starting.
-    """
-
-    __slots__ = ("armed", "epoch", "interest", "seen", "token", "waits")
-
-    def __init__(self, token: str, epoch: int, interest: Callable[[], Iterable[LiveQuery]]) -> None:
-        self.token = token
-        self.epoch = epoch
-        self.interest = interest
-        self.armed = False  #: the method's transaction has committed
-        self.seen = False  #: its token has come through the feed
-        self.waits = 0  #: queries of the session that have not settled since
+__all__ = ["Router"]
 
 
 class Router:
@@ -93,6 +37,7 @@ class Router:
     def __init__(self) -> None:
         self.documents: Documents[LiveQuery] = Documents()
         self.sets = LiveSets()
+        self.fences = Fences()
         self.epoch = 0  #: grows with every gap; a token of an older epoch may never come
         self.runs = 0  #: queries run, for the metrics; first runs among them
         self.reruns = 0  #: those run again
@@ -108,7 +53,6 @@ class Router:
         self._reads: dict[str, Read] = {}  #: in flight, by token
         self._holding: Read | None = None
         self._backlog: deque[FeedEvent] = deque()
-        self._fences: dict[str, Fence] = {}
 
     # --- queries
 
@@ -148,7 +92,7 @@ class Router:
         if query.phase is not Phase.CLOSED:
             self._withdraw(query)
             yield Failed(query, error)
-            yield from self._release_fences(query)
+            yield from self.fences.release(query)
 
     def close(self, query: LiveQuery) -> Iterator[Effect]:
         """Give one use back; the last one takes the query and what only it held along (``Closed``)."""
@@ -164,7 +108,7 @@ class Router:
         query.links.clear()
         query.ranking = None
         yield Closed(query)
-        yield from self._release_fences(query)
+        yield from self.fences.release(query)
 
     def _withdraw(self, query: LiveQuery) -> None:
         """Take the query out of all indexes; nothing reaches it any more, and its like is a new query."""
@@ -320,7 +264,7 @@ class Router:
         for query in settled:
             if query.phase is Phase.SETTLED:
                 yield Settled(query)
-                yield from self._release_fences(query)
+                yield from self.fences.release(query)
 
     def _read_again(self, query: LiveQuery, due: dict[LiveQuery, None]) -> None:
         """Have the query read, whatever it waited for before."""
@@ -577,7 +521,7 @@ class Router:
         if step:
             yield Deliver(step)
         for token in transaction.marks:
-            yield from self._fence_seen(token)
+            yield from self.fences.token_came(token)
 
     def _concerned(self, transaction: Transaction) -> dict[LiveQuery, Concern]:
         """The queries that a transaction may matter to; all others it cannot have changed."""
@@ -779,7 +723,7 @@ class Router:
             read.reached = True
             yield from self._apply_if_complete(read)
         else:
-            yield from self._fence_seen(token)
+            yield from self.fences.token_came(token)
 
     def _gap(self) -> Iterator[Effect]:
         """Changes may be lost: every query is read again, and what waited for the feed waits for that instead."""
@@ -798,8 +742,7 @@ class Router:
             query.reading = None
             if query.phase is Phase.SETTLED:
                 query.phase = Phase.PENDING
-        for fence in [fence for fence in self._fences.values() if fence.armed]:
-            yield from self._fence_seen(fence.token)
+        yield from self.fences.feed_was_cut()
 
     def _begun(self, query: LiveQuery) -> bool:
         """Whether the query's tables are listened to, so that it may be read."""
@@ -814,36 +757,6 @@ class Router:
 
     def raise_fence(self, token: str, interest: Callable[[], Iterable[LiveQuery]]) -> Fence:
         """Make a fence for a transaction that is about to commit with ``token`` noted in it."""
-        fence = self._fences[token] = Fence(token, self.epoch, interest)
+        fence = Fence(token, self.epoch, interest)
+        self.fences.add(fence)
         return fence
-
-    def arm(self, fence: Fence) -> Iterator[Effect]:
-        """The fence's transaction has committed."""
-        fence.armed = True
-        yield from self._fire_if_through(fence)
-
-    def drop_fence(self, fence: Fence) -> None:
-        """The fence's transaction has not committed: nothing will come."""
-        self._fences.pop(fence.token, None)
-
-    def _fence_seen(self, token: str) -> Iterator[Effect]:
-        fence = self._fences.pop(token, None)
-        if fence is None:
-            return  # another process's, or dropped
-        fence.seen = True
-        for query in fence.interest():
-            if query.phase in (Phase.STARTING, Phase.PENDING):
-                fence.waits += 1
-                query.fences.append(fence)
-        yield from self._fire_if_through(fence)
-
-    def _release_fences(self, query: LiveQuery) -> Iterator[Effect]:
-        """The query has nothing more to tell of what the fences wait for."""
-        fences, query.fences = query.fences, []
-        for fence in fences:
-            fence.waits -= 1
-            yield from self._fire_if_through(fence)
-
-    def _fire_if_through(self, fence: Fence) -> Iterator[Effect]:
-        if fence.armed and fence.seen and not fence.waits:
-            yield Fired(fence)

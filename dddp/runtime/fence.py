@@ -15,8 +15,8 @@ from django.db import Error, connections
 from gevent.local import local
 
 from dddp.feed.token import note_token, send_token
+from dddp.livequery.fences import Fence
 from dddp.livequery.query import LiveQuery
-from dddp.livequery.router import Fence
 from dddp.runtime.live import LiveDatabase
 
 __all__ = ["DATABASE", "WriteFence", "count_statements"]

@@ -19,9 +19,11 @@ from dddp.api.registry import Registry
 from dddp.changes import Change, FeedEvent, Gap, Kind, Snapshot, Table, Transaction
 from dddp.errors import FeedUnavailable, QueryFailed
 from dddp.feed.listener import Listener
+from dddp.livequery.effects import Closed, Deliver, Effect, Failed, Fired, Settled
+from dddp.livequery.fences import Fence
 from dddp.livequery.query import LiveQuery, Phase
 from dddp.livequery.read import Read
-from dddp.livequery.router import Closed, Deliver, Effect, Failed, Fence, Fired, Router, Settled
+from dddp.livequery.router import Router
 from dddp.livequery.spec import QuerySpec
 from dddp.livequery.step import Step
 from dddp.mergebox import MergeBox
@@ -166,12 +168,12 @@ class LiveDatabase:
 
     def arm(self, fence: Fence) -> None:
         """The fence's transaction has committed."""
-        self._perform(self.router.arm(fence))
+        self._perform(self.router.fences.arm(fence))
 
     def drop_fence(self, fence: Fence) -> None:
         """The fence's transaction has not committed."""
         self._fences.pop(fence, None)
-        self.router.drop_fence(fence)
+        self.router.fences.drop(fence)
 
     # --- the feed
 

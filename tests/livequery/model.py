@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from dddp.changes import Change, Gap, Key, Kind, Mark, Row, Snapshot, Table, Transaction, Xid
+from dddp.livequery.effects import Deliver, Effect, Failed, Fired, Settled
+from dddp.livequery.fences import Fence
 from dddp.livequery.predicate import (
     ALWAYS,
     Column,
@@ -31,7 +33,7 @@ from dddp.livequery.predicate import (
 )
 from dddp.livequery.query import LiveQuery
 from dddp.livequery.read import Read, Related
-from dddp.livequery.router import Deliver, Effect, Failed, Fence, Fired, Router, Settled
+from dddp.livequery.router import Router
 from dddp.livequery.setuse import uses_of
 from dddp.livequery.spec import Fields, QuerySpec
 from dddp.livequery.window import Order, Window
@@ -394,7 +396,7 @@ class Model:
             self.ever[name] |= {(key, int(f["n"])) for key, f in self.result(name, self.state).items()}
         if fence is not None:
             self.fences[fence] = (written, self.clock)
-            self.perform(self.router.arm(fence))
+            self.perform(self.router.fences.arm(fence))
 
     def number(self) -> int:
         """Numbers follow the order of commits, as the versions a client may see do."""

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping
 import pytest
 
 from dddp.changes import Change, FeedEvent, Gap, Key, Kind, Mark, Row, Snapshot, Transaction, Xid
+from dddp.livequery.effects import Closed, Deliver, Effect, Failed, Fired, Settled
+from dddp.livequery.fences import Fence
 from dddp.livequery.predicate import Column, In, Predicate
 from dddp.livequery.query import LiveQuery, Phase
 from dddp.livequery.read import NOTHING, Read, Related
-from dddp.livequery.router import Closed, Deliver, Effect, Failed, Fence, Fired, Router, Settled
+from dddp.livequery.router import Router
 from dddp.livequery.spec import Fields, QuerySpec
 from tests.livequery.model import AUTHOR, BOOK, BOOKS, GOOD_AUTHORS, by_good
 
@@ -480,19 +482,19 @@ def interested(edge: Edge, *queries: LiveQuery) -> Fence:
 def test_fence_fires_when_it_is_armed_and_its_token_has_come(edge: Edge) -> None:
     fence = interested(edge)
     assert edge.receive(write(150, "fence", a=1)) == []
-    assert edge.do(edge.router.arm(fence)) == [Fired(fence)]
+    assert edge.do(edge.router.fences.arm(fence)) == [Fired(fence)]
 
 
 def test_fence_that_is_armed_first_fires_with_its_token(edge: Edge) -> None:
     fence = interested(edge)
-    assert edge.do(edge.router.arm(fence)) == []
+    assert edge.do(edge.router.fences.arm(fence)) == []
     assert edge.receive(Mark("fence")) == [Fired(fence)]
 
 
 def test_fence_fires_after_the_step_of_its_own_transaction(edge: Edge) -> None:
     query = edge.settled(by_predicate(), a=4)
     fence = interested(edge, query)
-    edge.do(edge.router.arm(fence))
+    edge.do(edge.router.fences.arm(fence))
 
     assert [type(effect) for effect in edge.receive(write(150, "fence", a=6))] == [Deliver, Fired]
 
@@ -500,7 +502,7 @@ def test_fence_fires_after_the_step_of_its_own_transaction(edge: Edge) -> None:
 def test_fence_waits_for_the_reads_its_transaction_caused(edge: Edge) -> None:
     query = edge.settled(spec(), a=1)
     fence = interested(edge, query)
-    edge.do(edge.router.arm(fence))
+    edge.do(edge.router.fences.arm(fence))
     assert edge.receive(write(150, "fence", a=2)) == []
     edge.read(before(200), a=2)
 
@@ -510,7 +512,7 @@ def test_fence_waits_for_the_reads_its_transaction_caused(edge: Edge) -> None:
 def test_fence_does_not_wait_for_the_queries_of_others(edge: Edge) -> None:
     edge.settled(spec(), a=1)
     fence = interested(edge)
-    edge.do(edge.router.arm(fence))
+    edge.do(edge.router.fences.arm(fence))
 
     assert edge.receive(write(150, "fence", a=2)) == [Fired(fence)]
 
@@ -519,7 +521,7 @@ def test_fence_does_not_wait_for_the_queries_of_others(edge: Edge) -> None:
 def test_fence_does_not_wait_for_a_query_that_has_ended(edge: Edge, end: str) -> None:
     query = edge.settled(spec(), a=1)
     fence = interested(edge, query)
-    edge.do(edge.router.arm(fence))
+    edge.do(edge.router.fences.arm(fence))
     edge.receive(write(150, "fence", a=2))
     if end == "close":
         effects = edge.close(query)
@@ -534,7 +536,7 @@ def test_fence_waits_behind_a_holding_read(edge: Edge) -> None:
     query = edge.settled(spec(), a=1)
     holding = hold(edge)
     fence = interested(edge)
-    edge.do(edge.router.arm(fence))
+    edge.do(edge.router.fences.arm(fence))
     assert edge.receive(write(500, "fence", b=6)) == []
     edge.snapshot(holding, before(400))
     assert edge.rows(holding, a=2)[-1] == Fired(fence)
@@ -545,7 +547,7 @@ def test_armed_fence_fires_after_a_gap_has_been_read_through(edge: Edge) -> None
     """Its token may be lost; what the gap has read shows its writes."""
     query = edge.settled(by_predicate(), a=4)
     fence = interested(edge, query)
-    edge.do(edge.router.arm(fence))
+    edge.do(edge.router.fences.arm(fence))
     assert edge.receive(Gap("cut")) == []
     edge.read(before(200), a=6)
 
@@ -556,13 +558,13 @@ def test_fence_that_is_not_armed_at_a_gap_waits_for_a_new_token(edge: Edge) -> N
     fence = interested(edge)
     edge.receive(Gap("cut"))
     assert fence.epoch != edge.router.epoch
-    assert edge.do(edge.router.arm(fence)) == []
+    assert edge.do(edge.router.fences.arm(fence)) == []
     assert edge.receive(Mark("fence")) == [Fired(fence)]
 
 
 def test_dropped_fence_never_fires(edge: Edge) -> None:
     fence = interested(edge)
-    edge.router.drop_fence(fence)
+    edge.router.fences.drop(fence)
 
     assert edge.receive(Mark("fence"), Gap("cut")) == []
 

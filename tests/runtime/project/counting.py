@@ -30,7 +30,7 @@ def held(application: Any) -> dict[str, int]:
             f"{alias} documents": len(router.documents),
             f"{alias} subscribers": len(live._subscribers),
             f"{alias} due": len(router._due) + len(router._repeat),
-            f"{alias} fences": len(router._fences) + len(live._fences),
+            f"{alias} fences": len(router.fences) + len(live._fences),
             f"{alias} wanted": len(live.listener._wanted),
             f"{alias} free readers": live._free,
         }
