@@ -146,16 +146,18 @@ class OnlineTeller:
         subscription = client.subscribe("Bank", self._trial)
         client.wait(lambda view: subscription.ready or subscription.ended)
         while not self._stopping.is_set() and not subscription.ended:
-            number = f"online-{self._trial}-{next(numbers)}"
+            count = next(numbers)
+            number = f"online-{self._trial}-{count}"
             self._ledger.note(number, "unknown")
-            self._ledger.note(number, *self._call(client, number))
+            self._ledger.note(number, *self._call(client, number, count % self._accounts))
             time.sleep(self._pause)
 
-    def _call(self, client: StrictClient, number: str) -> tuple[str, str | None]:
-        source = hash(number) % self._accounts
+    def _call(self, client: StrictClient, number: str, source: int) -> tuple[str, str | None]:
         target = (source + 1) % self._accounts
         try:
             client.call("transfer", self._way, number, self._trial, source + 1, target + 1, 1)
+        except TimeoutError as error:  # it is an OSError, as those of a connection that was lost
+            raise AssertionError(f"the call {number} was not answered in {LIMIT} s") from error
         except RemoteError as error:
             assert error.error in (500, 503), error
             return "unknown" if UNCERTAIN in str(error.reason) else "failed", str(error)
