@@ -358,7 +358,7 @@ class Trial:
         clients = [client for customer in self.customers for client in customer.clients]
         online = self._online.clients if self._online is not None else []
         for client in online:
-            check_own_writes(client)
+            check_own_writes(client.log)
         for customer in self.customers:
             customer.leave()
             if not self._tolerant:

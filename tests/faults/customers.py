@@ -171,13 +171,13 @@ def check_history(log: Iterable[Entry], states: Mapping[tuple[str, int], int], n
     return count
 
 
-def check_own_writes(client: StrictClient) -> None:
+def check_own_writes(log: Iterable[Entry]) -> None:
     """The transfer of each call that succeeded was shown before its ``updated``."""
     calls: dict[str, str] = {}
     failed: set[str] = set()
     updated: list[tuple[str, bool]] = []
     shown: set[str] = set()
-    for entry in client.log:
+    for entry in log:
         message = entry.message
         if not isinstance(message, dict):
             continue

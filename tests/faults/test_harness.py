@@ -6,8 +6,9 @@ import pytest
 
 from tests.client import Entry
 from tests.faults import arena as arenas
-from tests.faults.arena import Arena
-from tests.faults.customers import check_history
+from tests.faults.arena import ACCOUNTS, Arena
+from tests.faults.customers import check_history, check_own_writes
+from tests.faults.test_transfers import Sum
 from tests.properties.judge import Broken
 
 CONNECTED = {"msg": "connected", "session": "a" * 17}
@@ -69,3 +70,51 @@ def test_a_transfer_that_was_undone_is_found() -> None:
     shown = {"msg": "added", "collection": "bank.transfer", "id": "1", "fields": {"number": "ann-1-0-7"}}
     with pytest.raises(Broken, match="not made"):
         check_history(log(shown), {}, {"ann-1-0-8"})
+
+
+def test_updated_before_its_data_is_found() -> None:
+    call = Entry(
+        0.0, ">", {"msg": "method", "id": "m1", "method": "transfer", "params": ["sql", "online-1-0"]}
+    )
+    shown = {"msg": "added", "collection": "bank.transfer", "id": "1", "fields": {"number": "online-1-0"}}
+    updated = {"msg": "updated", "methods": ["m1"]}
+    check_own_writes([call, *log(shown, updated)])
+    with pytest.raises(Broken, match="online-1-0"):
+        check_own_writes([call, *log(updated, shown)])
+
+
+def account(key: int, balance: int, version: int) -> dict:
+    fields = {"balance": balance, "version": version}
+    return {
+        "msg": "changed" if version else "added",
+        "collection": "bank.account",
+        "id": str(key),
+        "fields": fields,
+    }
+
+
+def transfer(source: tuple[int, int], target: tuple[int, int]) -> dict:
+    fields = {f"{side}_id": str(key) for side, (key, _) in (("source", source), ("target", target))}
+    fields |= {f"{side}_version": version for side, (_, version) in (("source", source), ("target", target))}
+    return {"msg": "added", "collection": "bank.transfer", "id": f"{source} {target}", "fields": fields}
+
+
+@pytest.mark.parametrize(
+    ("messages", "word"),
+    [
+        (
+            [account(1, 990, 1), account(3, 1000, 1), transfer((1, 1), (2, 1)), account(2, 1010, 1)],
+            "two transactions",
+        ),
+        ([account(1, 990, 1), account(2, 1000, 1), transfer((1, 1), (2, 1))], "the balances are"),
+        ([account(1, 990, 1), transfer((1, 1), (2, 1)), transfer((3, 1), (2, 2))], "a second transfer"),
+    ],
+    ids=["interleaved", "money lost", "incomplete"],
+)
+def test_half_of_a_transaction_is_found(messages: list[dict], word: str) -> None:
+    seen = Sum()
+    for message in [*(account(key, 1000, 0) for key in range(1, ACCOUNTS + 1)), {"msg": "ready"}]:
+        seen.apply(message)
+    with pytest.raises(Broken, match=word):
+        for message in messages:
+            seen.apply(message)
