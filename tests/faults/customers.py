@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import websocket
@@ -74,11 +74,19 @@ class Customer:
                 return
             self.returns += 1
         for id, (name, params) in self.wants.items():
-            subscription = self.client.view.subscriptions[id]
+            subscription = self.client.view.subscriptions.get(id)
+            if subscription is None:
+                return  # cut off while it subscribed; its reader will say so
             if subscription.ended:
                 self.refusals.append(subscription.error)
                 time.sleep(0.1)
-                self.client.subscribe(name, *params, id=id)
+                self._subscribe_again(id, name, params)
+
+    def _subscribe_again(self, id: str, name: str, params: Sequence[Any]) -> None:
+        try:
+            self.client.subscribe(name, *params, id=id)
+        except LOST:
+            self.client._check()
 
     def _come_back(self) -> None:
         if isinstance(self.client, ResumingClient):
