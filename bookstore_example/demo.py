@@ -28,7 +28,8 @@ ADMIN = {"username": "admin", "password": "admin"}
 
 def main(address: str = "localhost:8000") -> int:
     """Run the demonstration; the exit code."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a shell's background job ignores the first
+    # The first is ignored in a shell's background jobs, unless somebody asks for it.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)  # as Ctrl-C: the database is to be stopped too
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bookstore_project.settings")
     try:
