@@ -606,6 +606,8 @@ def untrue(part: Expression, nullable: Callable[[Column], bool]) -> Expression:
             return all_of(untrue(each, nullable) for each in parts)
         case In(column, values, True):
             return untrue(In(column, values), nullable)
+        case Not(In(has_null=True)):
+            return ALWAYS  # what is found makes it FALSE, what is not makes it NULL
         case Compare(constant=None):
             return ALWAYS
     return any_of([negate(part), *(IsNull(column) for column in _nullifying(part) if nullable(column))])

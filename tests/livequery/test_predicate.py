@@ -85,6 +85,13 @@ def test_untrue_of_a_list_without_values() -> None:
     assert not Predicate(untrue(Not(In(A, frozenset())), lambda column: True))({"a": None})
 
 
+@pytest.mark.parametrize("values", [frozenset(), frozenset({1})])
+@pytest.mark.parametrize("a", [None, 1, 2])
+def test_untrue_of_what_is_not_in_a_list_with_null(values: frozenset[int], a: int | None) -> None:
+    """NOT IN is never TRUE then."""
+    assert Predicate(untrue(Not(In(A, values, has_null=True)), lambda column: True))({"a": a})
+
+
 def test_row_belongs_when_true() -> None:
     """NULL is not enough."""
     assert Predicate(Compare(A, "=", 1))({"a": 1})
