@@ -145,8 +145,7 @@ class Router:
 
     def _start_read(self, due: dict[LiveQuery, None], limit: int, *, holding: bool) -> Read:
         queries = tuple(list(due)[:limit])
-        wanted = (item for query in queries for item in query.spec.sets.items())
-        sets = {values: source for values, source in wanted if not self.sets[values].loaded}
+        sets = self._sets_to_read(queries)
         self.runs += len(queries)
         for query in queries:
             del due[query]
@@ -156,21 +155,23 @@ class Router:
     def _start_move_in(self) -> Read:
         """One read for all that queries wait for because live sets have changed."""
         self.move_ins += 1
-        waiting = {query: self._missing_sets(query) for query in self._moving}
-        behind = tuple(query for query, missing in waiting.items() if missing)
+        behind = tuple(query for query in self._moving if self._missing_sets(query))
         return self._start_set_read(behind) if behind else self._start_row_read()
 
     def _missing_sets(self, query: LiveQuery) -> list[SetSpec]:
         return [values for values in query.sets if not self.sets[values].loaded]
 
+    def _sets_to_read(self, queries: Iterable[LiveQuery]) -> dict[SetSpec, Any]:
+        """The live sets of queries that are out of date, each with what the edge runs for it."""
+        return {values: query.spec.sets[values] for query in queries for values in self._missing_sets(query)}
+
     def _start_set_read(self, queries: tuple[LiveQuery, ...]) -> Read:
         """One read of all live sets that are out of date."""
-        sets: dict[SetSpec, Any] = {}
         for query in queries:
             assert query.moving is not None
             del self._moving[query]
             query.moving.asked = {}
-            sets.update((values, query.spec.sets[values]) for values in self._missing_sets(query))
+        sets = self._sets_to_read(queries)
         return self._begin_read(Read(queries, self._new_token(), self._clock, sets=sets, sets_only=True))
 
     def _start_row_read(self) -> Read:
@@ -612,7 +613,7 @@ class Router:
         """Apply a transaction to a query that a predicate decides."""
         for change in concern.changes:
             self._move_changed(query, change, self._entering(query, change), previous, step)
-            if query.sets and change.row is not None and change.key in query.keys:
+            if query.is_linked and change.row is not None and change.key in query.keys:
                 query.links[change.key] = query.link(change.row)
         if concern.judge_again:
             for key in [key for key, link in query.links.items() if not self._accepts(query, link)]:

@@ -46,11 +46,13 @@ from dddp.livequery.predicate import Column, nan_last
 
 __all__ = [
     "ARRAYS",
+    "AS_READ",
     "DATE",
     "FAMILIES",
     "INTEGER",
     "MOMENT",
     "NUMBERS",
+    "STRANGE",
     "TEXT",
     "ColumnType",
     "DocumentKey",
@@ -137,8 +139,23 @@ def _text(value: str) -> str:
     return value
 
 
+STRANGE = frozenset(
+    [
+        datetime.time.min,
+        datetime.date.min,
+        datetime.date.max,
+        *(
+            end.replace(tzinfo=zone)
+            for end in (datetime.datetime.min, datetime.datetime.max)
+            for zone in (None, datetime.UTC)
+        ),
+    ]
+)
+"""What PostgreSQL's infinite dates and its 24:00 are loaded as; so are the true first and last dates, and midnight."""
+
+
 def _date(value: datetime.date) -> datetime.date:
-    if value in (datetime.date.min, datetime.date.max):
+    if value in STRANGE:
         raise Refused(f"PostgreSQL's infinite dates are loaded as {value} too")
     return value
 
@@ -151,13 +168,13 @@ def _moment(value: datetime.datetime) -> datetime.datetime:
 
 def _finite_moment(value: datetime.datetime) -> datetime.datetime:
     moment = _moment(value)
-    if moment.replace(tzinfo=None) in (datetime.datetime.min, datetime.datetime.max):
+    if moment in STRANGE:
         raise Refused(f"PostgreSQL's infinite times are loaded as {moment} too")
     return moment
 
 
 def _time(value: datetime.time) -> datetime.time:
-    if value == datetime.time.min:
+    if value in STRANGE:
         raise Refused("PostgreSQL's 24:00 is loaded as midnight too")
     return value
 

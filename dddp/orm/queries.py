@@ -6,7 +6,7 @@ Nothing here runs a query; a connection is used to write out SQL as it would be 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, cast
 
@@ -32,7 +32,6 @@ from dddp.orm.tables import (
     refuse_opaque,
     relations_in,
     table_of,
-    tables_in,
     used_aliases,
 )
 from dddp.orm.windows import window_of
@@ -75,7 +74,8 @@ def specify(
     source = queryset.using(alias)
     _load_documents(source.query, shape)
     sql, params, query = compiled_sql(source, alias)
-    reads = _one(tables_in(sql) | shape.reads | {shape.table})
+    relations = relations_in(sql)
+    reads = _one(shape.reads | {shape.table, *relations})
     _refuse_uncaptured(reads - captured, shape)
     fields = _published_fields(queryset.query, shape)
     spec = partial(
@@ -84,7 +84,7 @@ def specify(
         shape=shape,
         reads=reads,
         fields=fields,
-        row_by_row=_is_row_by_row(sql, query, shape),
+        row_by_row=_is_row_by_row(relations, query, shape),
         source=Kept(source, packed=not shape.serialize),
     )
     try:
@@ -240,15 +240,17 @@ def _as_sent(sql: str, params: tuple[Any, ...], database: str) -> bytes:
     return hashlib.sha256(sent).digest()
 
 
-def _is_row_by_row(sql: str, query: Query, shape: ModelShape) -> bool:
-    """Whether a row belongs to a query, and is the document it is, whatever the other rows of its table are."""
-    counts_rows = (
-        query.is_sliced or query.combinator or query.distinct_fields or query.group_by not in (None, True)
-    )
-    across_rows = any(isinstance(node, models.Window) for node in nodes(query))
-    once = relations_in(sql).count(shape.table) == 1
-    asked_for = once and _is_of_text(shape.pk) and not shape.serialize
-    return bool(asked_for and not counts_rows and not across_rows)
+def _is_row_by_row(relations: Sequence[Table], query: Query, shape: ModelShape) -> bool:
+    """Whether a row belongs to a query, and is the document it is, whatever the other rows of its table are.
+
+    Args:
+        relations: the tables after each FROM and JOIN of its SQL.
+    """
+    if relations.count(shape.table) != 1 or shape.serialize or not _is_of_text(shape.pk):
+        return False
+    if query.is_sliced or query.combinator or query.distinct_fields or query.group_by not in (None, True):
+        return False
+    return not any(isinstance(node, models.Window) for node in nodes(query))
 
 
 def _is_of_text(key: Any) -> bool:

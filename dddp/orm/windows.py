@@ -15,7 +15,7 @@ from django.db.models.sql import Query
 
 from dddp.changes import Table
 from dddp.livequery.window import Order, Window
-from dddp.orm.columns import Refused, column_types
+from dddp.orm.columns import AS_READ, STRANGE, Refused, column_types
 from dddp.orm.documents import ModelShape
 from dddp.orm.joins import Level
 from dddp.orm.tables import concrete
@@ -24,20 +24,6 @@ __all__ = ["MAX_START", "window_of"]
 
 MAX_START = 1000
 """Rows before a window whose places are worth remembering; a page farther back is run again instead."""
-
-STRANGE = frozenset(
-    [
-        datetime.time.min,
-        datetime.date.min,
-        datetime.date.max,
-        *(
-            end.replace(tzinfo=zone)
-            for end in (datetime.datetime.min, datetime.datetime.max)
-            for zone in (None, datetime.UTC)
-        ),
-    ]
-)
-"""What PostgreSQL's infinite dates and its 24:00 are loaded as; so are the true first and last dates, and midnight."""
 
 
 def window_of(
@@ -78,4 +64,5 @@ def _order(term: OrderBy, field: Any, level: Level) -> Order:
     if datetime.timedelta in family.constants:
         raise Refused(f"it is ordered by {operand.name}: durations are loaded with years as 365 days")
     nulls_first = bool(term.nulls_first or (term.descending and not term.nulls_last))
-    return Order(operand.column(family.comparable), term.descending, nulls_first, family.ordered, STRANGE)
+    strange = STRANGE if family in AS_READ else frozenset()
+    return Order(operand.column(family.comparable), term.descending, nulls_first, family.ordered, strange)

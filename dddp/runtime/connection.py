@@ -46,7 +46,7 @@ from dddp.transport.contract import Batch, Channel, Request
 if TYPE_CHECKING:
     from dddp.runtime.application import Application
 
-__all__ = ["Connection", "Peer", "forwarded_address"]
+__all__ = ["Connection", "Peer", "client_address"]
 
 logger = logging.getLogger(__name__)
 
@@ -119,9 +119,8 @@ class Connection:
         self._outbox = Outbox(channel, settings.outbox_limit, settings.lag_threshold)
         self._return: Return | None = None
         self._calls: set[str] | None = None  # ids of methods that have no result yet; made with the first
-        self._queue: deque[tuple[Event, int]] | None = (
-            None  # with their sizes; made when something has to wait
-        )
+        #: With their sizes; made when something has to wait.
+        self._queue: deque[tuple[Event, int]] | None = None
         self._queued = 0  # characters of the messages in there
         self._blocked = False  # a message is being handled
         self._advancing = False
@@ -144,8 +143,7 @@ class Connection:
     @property
     def client_address(self) -> str | None:
         """The client's IP address; None if the trusted proxies report none (ddp-wire 1.9)."""
-        count = self._application.settings.forwarded_count
-        return forwarded_address(self._request.headers, count) if count else self._request.remote_address
+        return client_address(self._request, self._application.settings.forwarded_count)
 
     @property
     def http_headers(self) -> Mapping[str, str]:
@@ -536,9 +534,11 @@ class Connection:
         UserChange(self, old, done).start()
 
 
-def forwarded_address(headers: Mapping[str, str], count: int) -> str | None:
-    """The address that the outermost of ``count`` proxies has seen; what stands before it anyone can write."""
-    addresses = headers.get("x-forwarded-for", "").split(",")
+def client_address(request: Request, count: int) -> str | None:
+    """Who asks: whom the outermost of ``count`` trusted proxies has seen; what stands before it anyone can write."""
+    if not count:
+        return request.remote_address
+    addresses = request.headers.get("x-forwarded-for", "").split(",")
     return addresses[-count].strip() or None if len(addresses) >= count else None
 
 

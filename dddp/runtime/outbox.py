@@ -85,9 +85,8 @@ class Outbox:
     def __init__(self, channel: Channel, limit: int, threshold: int) -> None:
         self.box: MergeBox[Batch] = MergeBox(self.send_batch)
         self._threshold = threshold
-        self._place: Entry | None = (
-            None  # among those that wait, while the client lags: where what is held back goes
-        )
+        #: Among those that wait, while the client lags: where what is held back goes.
+        self._place: Entry | None = None
         self._held = 0  # bytes of it
         self._channel = channel
         self._limit = limit
@@ -164,9 +163,8 @@ class Outbox:
         overflown = self._overflown
         self.close(TOO_SLOW, "the client is too slow for what it has subscribed to")
         if overflown is not None:
-            gevent.spawn(
-                overflown
-            )  # not from within a send: it takes the session out of its queries' audience
+            # Not from within a send: it takes the session out of its queries' audience.
+            gevent.spawn(overflown)
 
     def pump(self) -> None:
         """Hand on as much as the socket takes; to be called when it has taken all."""

@@ -105,9 +105,8 @@ class Pool:
     def stop(self) -> None:
         """Give up what is being done and close the database connections."""
         self._stopping = True
-        for _ in range(
-            KILLS
-        ):  # a cursor that cannot be closed any more turns the exit into an error of its own
+        # More than once: a cursor that cannot be closed any more turns the exit into an error of its own.
+        for _ in range(KILLS):
             gevent.killall(self._greenlets, block=False)
             gevent.joinall(self._greenlets, timeout=KILL_INTERVAL)
 

@@ -19,7 +19,7 @@ from dddp.checks import capture_status
 from dddp.conf import Settings
 from dddp.errors import FeedUnavailable
 from dddp.runtime.application import Application
-from dddp.runtime.connection import Connection, forwarded_address
+from dddp.runtime.connection import Connection, client_address
 from dddp.runtime.descriptors import connections_allowed
 from dddp.runtime.fence import count_statements
 from dddp.runtime.live import LiveDatabase
@@ -159,9 +159,7 @@ class Worker:
 
     def _client_address(self, request: Request) -> str:
         """Name a client to count its sessions: those that the proxies name no address for count as the proxy's."""
-        count = self.settings.forwarded_count
-        address = forwarded_address(request.headers, count) if count else None
-        return address or request.remote_address
+        return client_address(request, self.settings.forwarded_count) or request.remote_address
 
     def _tick(self, connection: Connection) -> None:
         try:

@@ -152,9 +152,8 @@ def _work(make: Callable[[], Worker], sockets: Sockets, number: int, pipe: int) 
     """What a worker's process does, from the fork to its end; its exit code."""
     gevent.reinit()
     random.seed()  # else all workers would choose alike
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches all processes; the supervisor tells when to go
+    # Ctrl-C reaches all processes; the supervisor tells when to go.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     worker = make()
     try:
         worker.start(

@@ -12,13 +12,13 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import polling
 from tests.cli.test_start import dddp, refusal
 from tests.conftest import BOOKSTORE
 from tests.server import ROOT, DDDPServer, free_port
@@ -99,10 +99,7 @@ def site(tmp_path: Path, bookstore: DDDPServer) -> Iterator[Site]:
 
 
 def until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.02)  # processes cannot be waited for that are not ours
+    polling.until(condition, LIMIT)
 
 
 def post(connection: http.client.HTTPConnection, session: str, place: str, body: str = "") -> tuple[int, str]:

@@ -19,6 +19,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
+from tests import polling
 from tests.faults.cluster import Cluster
 from tests.faults.customers import Customer, Want, check_history, check_own_writes
 from tests.faults.proxy import Proxy
@@ -233,10 +234,7 @@ class Trial:
         time.sleep(seconds)
 
     def until(self, condition: Callable[[], Any], hope: str, limit: float = 20.0) -> None:
-        deadline = time.monotonic() + limit
-        while not condition():
-            assert time.monotonic() < deadline, f"not within {limit} s: {hope}"
-            time.sleep(0.02)  # neither PostgreSQL's views nor the server's log can be waited for
+        polling.until(condition, limit, hope)
 
     # --- beginning and end
 

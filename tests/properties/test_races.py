@@ -7,12 +7,12 @@ What holds it is an advisory lock that a query asks for: the read has taken its 
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from tests import polling
 from tests.properties.scripts import Step, play
 from tests.properties.stage import Stage
 
@@ -37,10 +37,7 @@ def closed(library: Stage, gate: int = 1) -> Iterator[None]:
 
 
 def until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.01)  # PostgreSQL's views cannot be waited for
+    polling.until(condition, LIMIT)
 
 
 def query(library: Stage, statement: str) -> list[tuple[Any, ...]]:

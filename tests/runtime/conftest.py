@@ -12,9 +12,11 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg2
 import pytest
 
+from tests.client import StrictClient
 from tests.postgres import url as postgres_url
 from tests.runtime.raw import RawClient
 from tests.server import ROOT, DDDPServer, fresh_database, run_django
+from tests.strict import RemoteError
 
 SETTINGS = "tests.runtime.project.settings"
 PATH = (ROOT, ROOT / "bookstore_example")
@@ -64,6 +66,13 @@ class Project:
     def add_author(self, name: str) -> str:
         sql = "INSERT INTO shop_author (name) VALUES (%s) RETURNING id"
         return str(self.execute(sql, name)[0][0])
+
+
+def error_of(client: StrictClient, method: str, *params: Any) -> RemoteError:
+    """The error that a call ends with."""
+    with pytest.raises(RemoteError) as caught:
+        client.call(method, *params)
+    return caught.value
 
 
 def environment(database: str, archive: str, **settings: Any) -> dict[str, str]:

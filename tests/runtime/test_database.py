@@ -11,7 +11,7 @@ import psycopg2
 import pytest
 
 from tests.client import StrictClient
-from tests.runtime.conftest import Project
+from tests.runtime.conftest import Project, error_of
 from tests.strict import RemoteError
 
 FAILURES = int(os.environ.get("DDDP_FAILURES", "400"))
@@ -26,12 +26,6 @@ def settings() -> dict[str, Any]:
 def client(project: Project) -> Iterator[StrictClient]:
     with project.client() as client:
         yield client
-
-
-def error_of(client: StrictClient, method: str, *params: Any) -> RemoteError:
-    with pytest.raises(RemoteError) as caught:
-        client.call(method, *params)
-    return caught.value
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.client import StrictClient
-from tests.runtime.conftest import Project
+from tests.runtime.conftest import Project, error_of
 from tests.strict import Message, RemoteError
 
 VECTORS = json.loads((Path(__file__).parent.parent / "vectors.json").read_text())
@@ -31,12 +31,6 @@ def watching(client: StrictClient) -> StrictClient:
     client.subscribed("Shop")
     client.subscribed("Records")
     return client
-
-
-def error_of(client: StrictClient, name: str, *params: Any) -> RemoteError:
-    with pytest.raises(RemoteError) as caught:
-        client.call(name, *params)
-    return caught.value
 
 
 def since_call(client: StrictClient, name: str, *params: Any) -> list[Message]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.client import StrictClient
-from tests.runtime.conftest import Project
+from tests.runtime.conftest import Project, error_of
 from tests.strict import RemoteError
 
 
@@ -30,12 +30,6 @@ def settings() -> dict[str, Any]:
 def client(project: Project) -> Iterator[StrictClient]:
     with project.client() as client:
         yield client
-
-
-def error_of(client: StrictClient, name: str, *params: Any) -> RemoteError:
-    with pytest.raises(RemoteError) as caught:
-        client.call(name, *params)
-    return caught.value
 
 
 def test_method_past_its_limit(client: StrictClient) -> None:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import random
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from tests import polling
 from tests.client import StrictClient
 from tests.faults.proxy import Proxy
 from tests.runtime.conftest import Project, serve
@@ -58,11 +58,8 @@ def since(client: StrictClient, before: int) -> list[Message]:
     return [message for message in client.received()[before:] if message.get("msg") not in ("ping", "pong")]
 
 
-def wait_until(condition: Callable[[], Any], time_limit: float = 10.0) -> None:
-    end = time.monotonic() + time_limit
-    while not condition():
-        assert time.monotonic() < end, "it did not come to hold"
-        time.sleep(0.01)
+def wait_until(condition: Callable[[], Any]) -> None:
+    polling.until(condition, 10)
 
 
 def cut(proxy: Proxy, other: StrictClient) -> None:
