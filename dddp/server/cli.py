@@ -23,6 +23,7 @@ import dddp
 from dddp import conf
 from dddp.server.address import DEFAULT_HOST, DEFAULT_PORT, Address, http_url, parse_address, websocket_url
 from dddp.server.failure import CannotStart, sentence
+from dddp.server.reload import inherits
 from dddp.server.workers import number_of_workers, supervise
 from dddp.transport.server import listen
 
@@ -108,7 +109,7 @@ def serve(options: argparse.Namespace) -> int:
     started = partial(announce, addresses, settings.url_prefix)
     if options.check:
         return 0
-    if count > 1:
+    if count > 1 or inherits():  # a reload goes on as before, whatever ``auto`` is by now
         make = partial(Worker, settings, wsgi)
         return supervise(make, settings, addresses, count, own_command(), started)
     worker = Worker(settings, wsgi)

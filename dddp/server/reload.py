@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from dddp.server.supervisor import SIGNALS, Child, waitpid
 
-__all__ = ["Inheritance", "Reload", "inheritance"]
+__all__ = ["Inheritance", "Reload", "inheritance", "inherits"]
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +54,11 @@ class Inheritance:
         """All that must stay open."""
         pipes = [child.pipe for child in (*self.workers.values(), *self.leaving)]
         return [*pipes, *(each for kind in self.sockets.values() for each in kind)]
+
+
+def inherits() -> bool:
+    """Whether this process has become new code and has not taken its inheritance yet."""
+    return VARIABLE in os.environ
 
 
 def inheritance() -> Inheritance | None:

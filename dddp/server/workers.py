@@ -117,6 +117,7 @@ def supervise(
 
     Args:
         make: makes a worker, in its own process.
+        count: how many; after a reload, as many as before it.
         command: what this process was started with.
         started: called once, when all serve.
 
@@ -131,7 +132,7 @@ def supervise(
         return Inheritance(kinds, supervisor.workers, supervisor.leaving, str(sockets.folder))
 
     supervisor = Supervisor(
-        len(sockets.handed),  # as many as before a reload, whatever ``auto`` is by now
+        len(sockets.handed),
         work=lambda number, pipe: _work(make, sockets, number, pipe),
         silence=settings.worker_time_limit,
         farewell=2 * settings.shutdown_time_limit + FAREWELL_EXTRA,

@@ -44,14 +44,14 @@ urlpatterns = [path("version/", lambda request: HttpResponse(f"{site_version.VER
 class Site:
     """A project in a folder of its own, whose one view tells the code's version and the process."""
 
-    def __init__(self, folder: Path, database: str) -> None:
+    def __init__(self, folder: Path, database: str, workers: int | str = COUNT) -> None:
         self.folder = folder
         (folder / "site_settings.py").write_text(SETTINGS)
         (folder / "site_urls.py").write_text(URLS)
         self.write_version('"first"')
         path = (folder, ROOT, ROOT / "bookstore_example")
         self.server = DDDPServer(
-            "site_settings", {"DATABASE_URL": database}, path=path, options=["-v1", f"--workers={COUNT}"]
+            "site_settings", {"DATABASE_URL": database}, path=path, options=["-v1", f"--workers={workers}"]
         )
 
     def write_version(self, expression: str) -> None:
@@ -217,6 +217,24 @@ def test_second_reload_follows_the_first(site: Site) -> None:
         site.server.wait_for_log("all workers run the new code", since=since, time_limit=LIMIT)
 
     assert site.version()[0] == "third"
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two processors, to take one away")
+def test_reload_keeps_the_number_of_workers_where_auto_is_one_by_now(
+    tmp_path: Path, bookstore: DDDPServer
+) -> None:
+    """A container's share of the machine may shrink; the sockets are there, and so are those who serve them."""
+    site = Site(tmp_path, bookstore.database, "auto")
+    with site.server:
+        before = site.workers()
+        os.sched_setaffinity(site.server.pid, {min(os.sched_getaffinity(0))})
+        site.write_version('"second"')
+        site.reload()
+        site.server.wait_for_log("all workers run the new code", time_limit=LIMIT)
+        until(lambda: not before & site.workers())
+
+        assert len(site.workers()) == len(before) > 1
+        assert site.version()[0] == "second"
 
 
 def test_workers_stop_when_their_supervisor_is_gone(site: Site) -> None:
