@@ -24,7 +24,7 @@ from dddp import conf
 from dddp.server.address import DEFAULT_HOST, DEFAULT_PORT, Address, http_url, parse_address, websocket_url
 from dddp.server.failure import CannotStart, sentence
 from dddp.server.reload import inherits
-from dddp.server.workers import number_of_workers, supervise
+from dddp.server.workers import AUTO, number_of_workers, supervise
 from dddp.transport.server import listen
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def serve(options: argparse.Namespace) -> int:
     started = partial(announce, addresses, settings.url_prefix)
     if options.check:
         return 0
-    if count > 1 or inherits():  # a reload goes on as before, whatever ``auto`` is by now
+    if is_supervised(options.workers, count):
         make = partial(Worker, settings, wsgi)
         return supervise(make, settings, addresses, count, own_command(), started)
     worker = Worker(settings, wsgi)
@@ -118,6 +118,14 @@ def serve(options: argparse.Namespace) -> int:
     started()
     worker.serve_forever()
     return 0
+
+
+def is_supervised(workers: str, count: int) -> bool:
+    """Whether a supervisor runs the workers: those of before a reload too, however many ``auto`` is by now.
+
+    With ``auto`` a single one has it as well: a unit file that sends SIGHUP fits every machine.
+    """
+    return count > 1 or workers == AUTO or inherits()
 
 
 def own_command() -> list[str]:

@@ -36,24 +36,27 @@ from dddp.transport.server import listen
 if TYPE_CHECKING:
     from dddp.runtime.worker import Worker
 
-__all__ = ["Sockets", "number_of_workers", "supervise"]
+__all__ = ["AUTO", "Sockets", "number_of_workers", "supervise"]
 
 logger = logging.getLogger(__name__)
+
+AUTO = "auto"
+"""As a number of workers: one per processor that this process may use."""
 
 FAREWELL_EXTRA = 5.0
 """Seconds that a worker has to stop beyond twice ``SHUTDOWN_TIME_LIMIT``: for methods, then for clients."""
 
 
 def number_of_workers(text: str) -> int:
-    """Read ``--workers``: a number, or ``auto`` for one per processor that this process may use.
+    """Read ``--workers``: a number, or ``AUTO``.
 
     Raises:
         ValueError: neither.
     """
-    if text == "auto":
+    if text == AUTO:
         return len(os.sched_getaffinity(0))
     if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"{text!r} is no number of workers; give 1 or more, or auto")
+        raise ValueError(f"{text!r} is no number of workers; give 1 or more, or {AUTO}")
     return int(text)
 
 

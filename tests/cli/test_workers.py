@@ -237,6 +237,19 @@ def test_reload_keeps_the_number_of_workers_where_auto_is_one_by_now(
         assert site.version()[0] == "second"
 
 
+def test_auto_is_supervised_on_one_processor_too(tmp_path: Path, bookstore: DDDPServer) -> None:
+    """The same unit file serves every machine: SIGHUP reloads, and ends nobody."""
+    site = Site(tmp_path, bookstore.database, "auto")
+    site.server._command[:0] = ["taskset", "--cpu-list", str(min(os.sched_getaffinity(0)))]
+    with site.server:
+        (worker,) = site.workers()
+        site.reload()
+        site.server.wait_for_log("all workers run the new code", time_limit=LIMIT)
+        until(lambda: len(site.workers() - {worker}) == 1)
+
+        assert site.version()[0] == "first"
+
+
 def test_workers_stop_when_their_supervisor_is_gone(site: Site) -> None:
     workers = site.workers()
     site.server.kill()
