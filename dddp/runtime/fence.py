@@ -75,15 +75,18 @@ class WriteFence:
     def note(self, alias: str) -> None:
         """Leave a token with the transaction that is about to commit, if it has written anything.
 
+        One that is to be rolled back (``transaction.set_rollback``) has nothing to tell, and takes no further query.
+
         Raises:
             django.db.Error: the database refused; the transaction cannot be committed.
         """
         live = self._databases.get(alias)
         if live is None or _run(alias) == self._accounted[alias]:
             return
-        token = live.new_token()
-        if note_token(connections[alias], live.channel, token):
-            self._raise(live, token)
+        if not connections[alias].get_rollback():
+            token = live.new_token()
+            if note_token(connections[alias], live.channel, token):
+                self._raise(live, token)
         self._accounted[alias] = _run(alias)
 
     def drop(self) -> None:

@@ -72,7 +72,7 @@ def apply(outer: OuterCall, name: str, params: Sequence[Any]) -> Any:
 
     Its parameters are a copy, made as a client's would be: dates to the millisecond, decimals as text. With
     ``atomic`` it runs in a transaction or savepoint of its own, so that a caller who catches its error keeps none
-    of its writes.
+    of its writes. With or without it, the login of a method that failed is undone.
 
     Raises:
         MeteorError: 404 if there is no such method; 400 and 403 as for a client.
@@ -83,9 +83,14 @@ def apply(outer: OuterCall, name: str, params: Sequence[Any]) -> Any:
         raise MeteorError(404, f"Method '{name}' not found")
     copied = ejson.loads(ejson.dumps(list(params)))
     call = NestedCall(outer, RandomStreams(outer.streams.stream(f"/rpc/{name}").hex_string(20)))
+    user_id = outer.user_id
     reset = random_streams.set(call.streams)
     try:
         return _run(method, call, copied)
+    except BaseException:
+        if outer.user_id != user_id:
+            outer.set_user_id(user_id)
+        raise
     finally:
         random_streams.reset(reset)
 

@@ -257,6 +257,13 @@ def test_failed_method_leaves_nothing(project: Project, watching: StrictClient) 
     assert project.execute("SELECT count(*) FROM shop_book") == [(0,)]
 
 
+def test_transaction_rolled_back_on_purpose_is_no_error(project: Project, watching: StrictClient) -> None:
+    """``transaction.set_rollback(True)``: the answer stays, the writes do not."""
+    assert watching.call("add_then_roll_back") == "would have added"
+    assert project.execute("SELECT count(*) FROM shop_book") == [(0,)]
+    assert watching.received("added")[1:] == []
+
+
 def test_failed_method_without_a_transaction_keeps_what_it_wrote(watching: StrictClient) -> None:
     messages = since_call(watching, "add_two_then_fail_apart")
 

@@ -109,3 +109,16 @@ def test_login_within_is_the_connections(client: StrictClient) -> None:
     assert client.call("who") is not None
     client.call("apply", "log_out", [])
     assert client.call("who") is None
+
+
+def test_login_within_that_failed_logs_nobody_in(client: StrictClient) -> None:
+    assert client.call("catch_failed_login") is None
+    assert client.call("who") is None
+
+
+def test_login_within_that_failed_leaves_who_was_logged_in(client: StrictClient) -> None:
+    client.call("log_in", "jane")
+    jane = client.call("who")
+
+    assert client.call("catch_failed_login") == jane
+    assert client.call("who") == jane

@@ -500,6 +500,14 @@ def add_two_then_fail(call: Any) -> None:
     raise MeteorError("no", "After all not")
 
 
+@method
+def add_then_roll_back(call: Any) -> str:
+    """Undoes its own transaction without an error, as a dry run does."""
+    models.Book.objects.create(title="undone")
+    transaction.set_rollback(True)
+    return "would have added"
+
+
 @method(atomic=False)
 def add_two_then_fail_apart(call: Any) -> None:
     models.Book.objects.create(title="first")
@@ -567,6 +575,15 @@ def log_in_late(call: Any) -> None:
 def log_in_and_fail(call: Any) -> None:
     call.set_user_id("1")
     raise MeteorError("no", "Wrong password")
+
+
+@method
+def catch_failed_login(call: Any) -> Any:
+    """Goes on where a login within has failed."""
+    try:
+        call.apply("log_in_and_fail")
+    except MeteorError:
+        return call.user_id
 
 
 @method
