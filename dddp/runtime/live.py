@@ -70,6 +70,7 @@ class LiveDatabase:
         self.columns = {table: captured.columns for table, captured in self.captured.items()}
         self.router = Router()
         self.pools = [readers]  #: whose connections are not trusted after an interruption of the feed
+        self.interrupted: Callable[[], None] = _nothing  #: called after each; it must not wait
         self._readers = readers
         self._free = readers.size
         self._time_limit_ms = int(time_limit * 1000)
@@ -183,6 +184,7 @@ class LiveDatabase:
             if isinstance(event, Gap):
                 for pool in self.pools:
                     pool.renew()
+                self.interrupted()
             for known in self._decoded(event):
                 self._perform(self.router.receive(known))
         self._start_reads()
@@ -298,7 +300,7 @@ class LiveDatabase:
 
 
 def _nothing() -> None:
-    """What a fence does that has been dropped."""
+    """What a fence does that has been dropped, and who is not interested in interruptions."""
 
 
 def deliver(step: Step) -> None:

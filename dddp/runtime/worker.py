@@ -21,6 +21,7 @@ from dddp.errors import FeedUnavailable
 from dddp.runtime.application import Application
 from dddp.runtime.connection import Connection, client_address
 from dddp.runtime.descriptors import connections_allowed
+from dddp.runtime.drift import DriftWatch
 from dddp.runtime.fence import count_statements
 from dddp.runtime.live import LiveDatabase
 from dddp.runtime.origins import accepting
@@ -51,7 +52,7 @@ class Worker:
         self._wsgi = wsgi
         self._accepts = accepting(settings.origins)
         self._process_id = secrets.token_hex(6)
-        self._readers: list[Pool] = []
+        self._readers: dict[str, Pool] = {}
         self._databases = {alias: self._live_database(alias) for alias in connections if _notifies(alias)}
         if not self._databases:
             raise FeedUnavailable(
@@ -62,6 +63,7 @@ class Worker:
         self.application = Application(settings, API, self._databases, self._handlers)
         self._server: Server | None = None
         self._heart: gevent.Greenlet[[], None] | None = None
+        self._watches: list[DriftWatch] = []
 
     def _prepare_handlers(self) -> None:
         """Set up one of the greenlets that methods and publications run in."""
@@ -73,7 +75,7 @@ class Worker:
         readers = Pool(
             f"{alias} read", settings.read_pool_size, partial(limit_statements, settings.query_time_limit)
         )
-        self._readers.append(readers)
+        self._readers[alias] = readers
         return LiveDatabase(
             alias, API, self._process_id, readers, settings.query_time_limit, settings.feed_heartbeat
         )
@@ -91,11 +93,13 @@ class Worker:
         Raises:
             FeedUnavailable: a database cannot be reached.
         """
-        for pool in (*self._readers, self._handlers):
+        for pool in (*self._readers.values(), self._handlers):
             pool.start()
         for alias, live in self._databases.items():
             self._check_capture(alias)
             live.start()
+        if self.settings.capture == "triggers" and (siblings is None or siblings.own == 0):
+            self._watch_capture()
         limits = Limits(
             message=self.settings.message_size_limit,
             waiting=self.settings.outbox_limit,
@@ -131,6 +135,14 @@ class Worker:
         if not status.ready:  # rows come without their new columns, and are read again for them
             logger.warning("! database %s: %s; until then its changes cost more reads", alias, status)
 
+    def _watch_capture(self) -> None:
+        """Hear of partitions without triggers, and of triggers that go; one process of several does."""
+        for alias, live in self._databases.items():
+            watch = DriftWatch(alias, list(live.captured.values()), self._readers[alias])
+            live.interrupted = watch.look_soon
+            watch.start()
+            self._watches.append(watch)
+
     def serve_forever(self) -> None:
         """Return when ``stop`` has finished."""
         assert self._server is not None
@@ -146,9 +158,11 @@ class Worker:
                 gevent.sleep(0.01)
         if self._heart is not None:
             self._heart.kill()
+        for watch in self._watches:
+            watch.stop()
         for live in self._databases.values():
             live.stop()
-        for pool in (*self._readers, self._handlers):
+        for pool in (*self._readers.values(), self._handlers):
             pool.stop()
         self._server.stop(self.settings.shutdown_time_limit)
 

@@ -1,0 +1,137 @@
+"""Drift: capture that was complete when the server started, and is not any more.
+
+Somebody makes a partition, drops a trigger or disables one: what is written there reaches no client, and nothing
+fails. Looked at now and then, and told in the log in the words of ``manage.py check``, once for each change of what is
+missing. What ``migrate`` of newer code has added is not missing here: two releases may meet on one database. All
+database work is done in the read pool.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Sequence
+from functools import partial
+
+import gevent
+from django.db import Error, connections
+from gevent.event import Event
+
+from dddp.feed import capture
+from dddp.feed.capture import CapturedTable
+from dddp.feed.catalogue import is_created
+from dddp.orm.failures import is_away, is_overtime
+from dddp.runtime.pool import Pool
+
+__all__ = ["DriftWatch"]
+
+logger = logging.getLogger(__name__)
+
+INTERVAL = 60.0
+"""Seconds between two looks. Each takes some milliseconds of the catalogue's time, see tests/runtime/test_drift.py; who
+makes a partition hears of it while it is fresh."""
+
+PAUSE = 1.0
+"""Seconds before a look: after an interruption the clients' reads go first, and further interruptions cost no look."""
+
+MOST = 5
+"""How many of the relations are named in one line."""
+
+DRIFTED = ("missing", "changed")
+"""States of triggers that do not do their work."""
+
+
+class DriftWatch:
+    """Looks after the capture triggers of one database.
+
+    Args:
+        alias: Django's name of the database.
+        tables: those that are to have triggers.
+        readers: the pool for reads.
+        interval: seconds between two looks, about.
+    """
+
+    def __init__(
+        self, alias: str, tables: Sequence[CapturedTable], readers: Pool, interval: float = INTERVAL
+    ) -> None:
+        self._alias = alias
+        self._tables = tables
+        self._readers = readers
+        self._interval = interval
+        self._told = ""
+        self._due = Event()
+        self._greenlet: gevent.Greenlet[[], None] | None = None
+
+    def start(self) -> None:
+        """Look from now on; the pool must be started."""
+        self._greenlet = gevent.spawn(self._run)
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._greenlet is not None:
+            self._greenlet.kill()
+
+    def look_soon(self) -> None:
+        """Do not wait for the interval's end: the database may have been restored, or be another one."""
+        self._due.set()
+
+    def look(self) -> None:
+        """Look once, and tell what has changed since the last time. Runs in a greenlet of the pool."""
+        try:
+            drift = self._drift()
+        except Error as error:
+            if is_away(error) or is_overtime(error):  # of these others speak, and they pass
+                return
+            drift = f"it cannot be seen whether its triggers are there: {str(error).strip()}"
+        if drift != self._told:
+            self._told = drift
+            self._tell(drift)
+
+    def _run(self) -> None:
+        while True:
+            # Not all processes that were started together at the same time.
+            self._due.wait(self._interval * random.uniform(0.5, 1.5))
+            gevent.sleep(min(PAUSE, self._interval))
+            self._due.clear()
+            looked = Event()
+            self._readers.submit(partial(self._look_and_say, looked), whose=self)
+            looked.wait()
+
+    def _look_and_say(self, looked: Event) -> None:
+        try:
+            self.look()
+        finally:
+            looked.set()
+
+    def _drift(self) -> str:
+        """What is not as it should be, and the mend; nothing when all is well."""
+        with connections[self._alias].cursor() as cursor:
+            if not is_created(cursor):
+                return "dddp's tables are missing; run: manage.py migrate"
+        sentences = self._sentences()
+        if not sentences:
+            return ""
+        more = [f"and {len(sentences) - MOST} more"] if len(sentences) > MOST else []
+        mend = f"run: manage.py ddp_triggers install --database {self._alias}"
+        return "; ".join([*sentences[:MOST], *more, mend])
+
+    def _sentences(self) -> list[str]:
+        """One for each relation and state."""
+        groups: dict[tuple[str, str, str], list[str]] = {}
+        for trigger, state in capture.report(connections[self._alias], self._tables):
+            if state in DRIFTED:
+                groups.setdefault((trigger.label, trigger.relation, state), []).append(trigger.event)
+        return [
+            f"{label}: {', '.join(events)} trigger on {relation} is {state}"
+            for (label, relation, state), events in groups.items()
+        ]
+
+    def _tell(self, drift: str) -> None:
+        if not drift:
+            logger.warning("= capture in the database %r is up to date again", self._alias)
+            return
+        logger.warning(
+            "! capture in the database %r is not up to date: %s. Until then changes will not reach DDP clients",
+            self._alias,
+            drift,
+        )
