@@ -80,7 +80,10 @@ class Status:
     supported: bool = True  #: False: not PostgreSQL
     created: bool = True  #: False: dddp's own migrations have not run
     sound: bool = True  #: False: dddp's functions are another release's, or somebody changed them
-    tables: tuple[Table, ...] = ()  #: tables captured otherwise than they should be
+    tables: tuple[Table, ...] = ()  #: tables of which not every change would be told
+    differing: tuple[
+        Table, ...
+    ] = ()  #: tables that are told of otherwise than declared, as by a newer release
     unreadable: tuple[str, ...] = ()  #: tables that this role may not read, with the mend
     details: tuple[str, ...] = field(default=(), compare=False)  #: what is otherwise, one sentence each
     unseen: tuple[str, ...] = field(default=(), compare=False)  #: what no trigger can see, and why
@@ -96,6 +99,9 @@ class Status:
             return "dddp's tables are missing; run: manage.py migrate"
         if self.tables:
             return f"capture is out of date for {', '.join(self.tables)}; run: manage.py migrate"
+        if self.differing:
+            what = f"capture of {', '.join(self.differing)} is not what is declared"
+            return f"{what}, though it tells of every change; run: manage.py migrate"
         if not self.sound:
             return "dddp's functions are not those of this release; run: manage.py migrate"
         if self.unreadable:
@@ -172,7 +178,8 @@ def status(connection: Connection, tables: Sequence[CapturedTable], triggers: bo
         blind = [sentence for entry in plan.entries if triggers for sentence in unseen(cursor, entry)]
     return Status(
         sound=plan.sound and plan.guarded,
-        tables=plan.tables(),
+        tables=plan.untold(),
+        differing=plan.differing(),
         unreadable=tuple(sorted(forbidden)),
         details=tuple(plan.details()),
         unseen=tuple(sorted(blind)),
@@ -212,9 +219,16 @@ class _Plan:
     wanted: frozenset[Trigger]
     installed: frozenset[Trigger]
 
-    def tables(self) -> tuple[Table, ...]:
-        differing = (self.entries ^ self.registered) | (self.wanted ^ self.installed)
-        return tuple(sorted({each.label for each in differing}))
+    def untold(self) -> tuple[Table, ...]:
+        """The tables that lack a trigger, or whose keys are not read from where they should be."""
+        registered = {each.place for each in self.registered}
+        labels = {each.label for each in self.entries if each.place not in registered}
+        return tuple(sorted(labels | {each.label for each in self.wanted - self.installed}))
+
+    def differing(self) -> tuple[Table, ...]:
+        """The others that are not as declared. Columns too many are ignored, missing ones read again."""
+        others = (self.entries ^ self.registered) | (self.wanted ^ self.installed)
+        return tuple(sorted({each.label for each in others} - set(self.untold())))
 
     def relations(self) -> list[str]:
         return sorted({trigger.relation for trigger in self.wanted ^ self.installed})

@@ -82,6 +82,11 @@ class Entry:
     columns: tuple[str, ...]
     branch: str
 
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Whose keys these are, and where they stand."""
+        return self.label, self.relation, self.key_column
+
 
 @dataclass(frozen=True, slots=True)
 class Trigger:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -54,7 +55,7 @@ def test_install_knows_the_tables_with_triggers(shop):
 
 
 def test_table_captured_no_more_loses_its_triggers_and_its_registration(shop, writer, feed):
-    assert capture.status(shop, [AUTHOR], triggers=True).tables == (book,)
+    assert capture.status(shop, [AUTHOR], triggers=True).differing == (book,)
     capture.install(shop, [AUTHOR], triggers=True)
 
     run(writer, "INSERT INTO shop.book VALUES (1)")
@@ -64,12 +65,49 @@ def test_table_captured_no_more_loses_its_triggers_and_its_registration(shop, wr
 
 def test_further_column_is_carried_after_install(shop, writer, feed):
     wider = captured("bookstore.book", "shop.book", "title", "secret")
-    assert capture.status(shop, [wider, AUTHOR], triggers=True).tables == (book,)
+    assert capture.status(shop, [wider, AUTHOR], triggers=True).differing == (book,)
     capture.install(shop, [wider, AUTHOR], triggers=True)
 
     run(writer, "INSERT INTO shop.book VALUES (1, 'Emma', NULL, 'x')")
 
     assert feed.changes()[0].row == {"id": "1", "title": "Emma", "secret": "x"}
+
+
+@pytest.mark.parametrize(
+    "newer",
+    [
+        [captured("bookstore.book", "shop.book", "title", "secret"), AUTHOR],
+        [captured("bookstore.book", "shop.book"), AUTHOR],
+        [*BOTH, captured("bookstore.shelf", "shop.shelf")],
+    ],
+    ids=["more columns", "fewer columns", "one more table"],
+)
+def test_what_a_newer_release_installed_tells_an_older_one_all_it_wants(shop, newer):
+    """Its workers may still be replaced, between the migrate and the restart; so may all of it, when one goes back."""
+    with shop.cursor() as cursor:
+        cursor.execute("CREATE TABLE shop.shelf (id integer PRIMARY KEY)")
+    capture.install(shop, newer, triggers=True)
+
+    status = capture.status(shop, BOTH, triggers=True)
+
+    assert status.tables == ()
+    assert status.differing == (newer[-1 if len(newer) > 2 else 0].table,)
+    assert not status.ready
+
+
+@pytest.mark.parametrize(
+    "newer",
+    [
+        [AUTHOR],
+        [captured("bookstore.book", "shop.author", "title", "author_id"), AUTHOR],
+        [replace(BOOK, key_column="author_id"), AUTHOR],
+    ],
+    ids=["not captured", "another relation", "another key"],
+)
+def test_what_a_newer_release_installed_may_hide_changes_from_an_older_one(shop, newer):
+    capture.install(shop, newer, triggers=True)
+
+    assert capture.status(shop, BOTH, triggers=True).tables == (book,)
 
 
 def test_disabled_trigger_is_mended(shop, writer):
@@ -199,7 +237,7 @@ def test_busy_table_leaves_the_others_done(shop, busy):
     with pytest.raises(TableBusy):
         capture.install(shop, BOTH, triggers=False, patience=IMPATIENT)
 
-    assert capture.status(shop, BOTH, triggers=False).tables == (book,)
+    assert capture.status(shop, BOTH, triggers=False).differing == (book,)
 
 
 def test_busy_table_is_tried_again(shop, busy):
@@ -324,6 +362,9 @@ def test_other_databases_are_left_alone():
 
 def test_status_names_the_tables_and_the_mend():
     assert str(Status(tables=(book,))) == "capture is out of date for bookstore.book; run: manage.py migrate"
+    assert str(Status(differing=(book,))) == (
+        "capture of bookstore.book is not what is declared, though it tells of every change; run: manage.py migrate"
+    )
     assert str(Status()) == "ready"
 
 

@@ -89,6 +89,21 @@ def test_column_added_by_a_newer_release_is_ignored(project, client, migrate):
     assert not [document for document in client.documents("shop.book").values() if "isbn" in document]
 
 
+def test_older_release_starts_again_on_what_a_newer_one_has_installed(project, client, migrate):
+    """A worker is replaced before all have the new code, or the release is taken back."""
+    project.add_book("before")
+    migrate("ALTER TABLE shop_book ADD isbn text", ("title", "author_id", "isbn"))
+
+    project.server.restart()
+    project.server.wait_for_log("capture of shop.book is not what is declared")
+
+    with project.client() as later:
+        later.subscribed("Books")
+        project.execute("UPDATE shop_book SET title = 'after', price = 4")
+        becomes(later, "after")
+        assert [document["price"] for document in later.documents("shop.book").values()] == [4]
+
+
 def test_column_that_the_feed_carries_no_more_is_read_again(project, client, migrate):
     """The newer release has the column still, but publishes it no more."""
     project.add_book("before", 3)
