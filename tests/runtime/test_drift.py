@@ -10,7 +10,7 @@ import gevent
 import pytest
 from django.core.management import call_command
 from django.db import connection, connections
-from django.test.utils import override_settings
+from django.test.utils import CaptureQueriesContext, override_settings
 
 from dddp.api.registry import API
 from dddp.runtime.drift import DriftWatch
@@ -101,6 +101,14 @@ def test_each_change_is_told(watch: DriftWatch, told: Callable[[], list[str]]) -
 
     assert f"{missing}; {MEND}" in inheriting
     assert f"app.paper: insert trigger on public.app_paper is changed; {missing}; {MEND}" in disabled
+
+
+def test_what_has_not_changed_costs_one_query(watch: DriftWatch) -> None:
+    watch.look()
+    with CaptureQueriesContext(connection) as queries:
+        watch.look()
+
+    assert len(queries) == 1
 
 
 def test_many_relations_are_counted(watch: DriftWatch, told: Callable[[], list[str]]) -> None:
