@@ -10,7 +10,7 @@ from dddp.errors import FeedUnavailable, MeteorError
 from dddp.orm.failures import is_away, is_overtime
 from dddp.orm.reads import ReadFailed
 
-__all__ = ["is_internal", "sanitise"]
+__all__ = ["is_internal", "is_unavailable", "sanitise"]
 
 EXPECTED = (MeteorError, ValidationError, PermissionDenied, ObjectDoesNotExist, Http404)
 
@@ -18,6 +18,16 @@ EXPECTED = (MeteorError, ValidationError, PermissionDenied, ObjectDoesNotExist, 
 def is_internal(exception: BaseException) -> bool:
     """Whether the client is told nothing of this exception: the caller logs the traceback, once."""
     return not (isinstance(exception, EXPECTED) or is_unstorable(exception))
+
+
+def is_unavailable(exception: BaseException) -> bool:
+    """Whether the database was away, whatever was asked of it."""
+    failure = _cause(exception)
+    return is_away(failure) or isinstance(failure, FeedUnavailable)
+
+
+def _cause(exception: BaseException) -> BaseException:
+    return exception.cause if isinstance(exception, ReadFailed) else exception
 
 
 def is_unstorable(exception: BaseException) -> bool:
@@ -44,10 +54,9 @@ def sanitise(exception: BaseException) -> MeteorError:
         return MeteorError(404, str(exception) or "Not found")
     if is_unstorable(exception):
         return MeteorError(400, "A text with NUL characters or halves of surrogate pairs cannot be stored")
-    failure = exception.cause if isinstance(exception, ReadFailed) else exception
-    if is_away(failure) or isinstance(failure, FeedUnavailable):
+    if is_unavailable(exception):
         return MeteorError(503, "The database cannot be reached; try again later")
-    if is_overtime(failure):
+    if is_overtime(_cause(exception)):
         return MeteorError(503, "The database took too long; try again later, or ask for less")
     return MeteorError(500, "Internal server error")
 

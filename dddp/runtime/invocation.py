@@ -17,10 +17,11 @@ from django.db import InterfaceError, OperationalError, transaction
 from dddp.api.access import User, load_user
 from dddp.api.method import Method
 from dddp.api.random import random_id, random_streams
-from dddp.api.sanitise import is_internal, sanitise
+from dddp.api.sanitise import sanitise
 from dddp.errors import MeteorError
 from dddp.protocol import messages
 from dddp.protocol.alea import RandomStreams
+from dddp.runtime.failurelog import failure_log
 from dddp.runtime.fence import DATABASE, WriteFence
 from dddp.runtime.nested import apply
 from dddp.runtime.pool import FAILURES, TOO_BUSY
@@ -118,8 +119,7 @@ class Invocation:
         try:
             return self._result(fence)
         except FAILURES as error:
-            if is_internal(error):
-                logger.error("! method %s failed", self._method.name, exc_info=error)
+            failure_log.report(f"method {self._method.name}", error)
             fence.drop()
             self._user_changed = False
             return messages.result_error(self._message.id, sanitise(error))

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dddp.api.publication import Publication, Selection
-from dddp.api.sanitise import is_internal, sanitise
+from dddp.api.sanitise import sanitise
 from dddp.changes import Key
 from dddp.errors import MeteorError, QueryRefused
 from dddp.livequery.query import LiveQuery
@@ -21,6 +21,7 @@ from dddp.mergebox import HandSource, Source
 from dddp.orm.queries import database_of, specify
 from dddp.protocol.ejson import member
 from dddp.protocol.messages import ABSENT
+from dddp.runtime.failurelog import failure_log
 from dddp.runtime.live import LiveDatabase
 from dddp.runtime.pool import FAILURES, TOO_BUSY
 from dddp.runtime.watch import Watch
@@ -247,9 +248,7 @@ class Run:
     def error(self, exception: BaseException) -> None:
         """End with an error."""
         if self.active:
-            if is_internal(exception):
-                name = self.subscription.publication.wire_name()
-                logger.error("! publication %s failed", name, exc_info=exception)
+            failure_log.report(f"publication {self.subscription.publication.wire_name()}", exception)
             self._fail(exception)
 
     def _fail(self, exception: BaseException) -> None:
