@@ -11,7 +11,7 @@ a time, without giving way to another in between.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from typing import Any
 
@@ -526,27 +526,27 @@ class Router:
 
     def _concerned(self, transaction: Transaction) -> dict[LiveQuery, Concern]:
         """The queries that a transaction may matter to; all others it cannot have changed."""
-        concerned: dict[LiveQuery, Concern] = {}
+        concerned: defaultdict[LiveQuery, Concern] = defaultdict(Concern)
         unknown = self._unknown_tables(transaction)
         self.sets.unload(unknown)
         for table in unknown:
             for query in self._dependents[table].queries:
-                concern = concerned.setdefault(query, Concern())
+                concern = concerned[query]
                 concern.decided = False
                 concern.whole |= table in transaction.tables or table != query.spec.shape.table
         for live_set, delta in self.sets.apply(transaction.changes).items():
             for query in live_set.users:
-                self._consider_set(query, live_set, delta, concerned.setdefault(query, Concern()))
+                self._consider_set(query, live_set, delta, concerned[query])
         for change in transaction.changes:
             dependents = self._dependents.get(change.table)
             if dependents is None:
                 continue
             for query in dependents.undecided:
-                concern = concerned.setdefault(query, Concern())
+                concern = concerned[query]
                 concern.decided = False
                 concern.whole |= change.table != query.spec.shape.table
             for query in self._looking_at(change, dependents):
-                concerned.setdefault(query, Concern()).changes.append(change)
+                concerned[query].changes.append(change)
         return concerned
 
     def _consider_set(self, query: LiveQuery, live_set: LiveSet, delta: Delta, concern: Concern) -> None:

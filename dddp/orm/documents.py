@@ -44,18 +44,35 @@ from psycopg2.extras import Range
 from dddp.changes import Key, Row, Table
 from dddp.errors import ImproperlyDeclared
 from dddp.livequery.spec import Fields
+from dddp.orm.memo import Memo
 from dddp.orm.tables import concrete, table_of, tables_read
 from dddp.protocol.ejson import member
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["ModelShape", "document_id", "ejson_value", "original_key", "published_key"]
+__all__ = ["FeedRow", "ModelShape", "document_id", "ejson_value", "is_pure", "original_key", "published_key"]
 
 Computed: TypeAlias = tuple[Sequence[str], Callable[..., Any]]
 """Names of fields, and the function that makes one field of the document from their values."""
 
 Encoder: TypeAlias = Callable[[Any], Any]
 """From the value the ORM loads to one that EJSON knows."""
+
+
+class FeedRow(dict[str, Any]):
+    """A decoded row from the feed, which knows what it was decoded from.
+
+    Args:
+        texts: column name -> the feed's text.
+        values: attribute name -> what the ORM would load.
+    """
+
+    __slots__ = ("texts",)
+
+    def __init__(self, texts: Row, values: dict[str, Any]) -> None:
+        super().__init__(values)
+        self.texts = texts
+
 
 #: Types whose loaded values EJSON writes as they are. BigIntegerField and the other integers are IntegerFields.
 PLAIN = (
@@ -126,6 +143,8 @@ class ModelShape:
         self.computed = {} if serialize else _computed(name, model, computed or {})
         self._complained: set[str] = set()
         self._encoders = tuple((attname, encoder_of(f)) for attname, f in self.concrete.items())
+        #: The same for rows from the feed, with the column of each field.
+        self._remembering = tuple((name, f.column, Members(f)) for name, f in self.concrete.items())
 
     def __repr__(self) -> str:
         return f"<ModelShape {self.name} of {self.model._meta.label}>"
@@ -185,12 +204,21 @@ class ModelShape:
         return self.concrete_members(row) if self.is_row_backed else None
 
     def concrete_members(self, row: Row) -> dict[str, bytes]:
-        """The members that the row's own columns give: the hot path, so one flat loop."""
+        """The members that the row's own columns give: the hot path, so flat loops."""
         try:
-            members = {name: member(name, encode(row[name])) for name, encode in self._encoders}
+            if isinstance(row, FeedRow):
+                members = self._remembered(row, row.texts)
+            else:
+                members = {name: member(name, encode(row[name])) for name, encode in self._encoders}
         except (TypeError, ValueError):
             members = {name: self._member(name, encode, row[name]) for name, encode in self._encoders}
         return members | self._computed_members(row) if self.computed else members
+
+    def _remembered(self, row: Row, texts: Row) -> dict[str, bytes]:
+        return {
+            name: known.get(texts[column]) or known.made_of(texts[column], row[name])
+            for name, column, known in self._remembering
+        }
 
     def _computed_members(self, row: Row) -> dict[str, bytes]:
         """The members that functions make; null where one raises, so that it does not stop the feed."""
@@ -221,6 +249,22 @@ class ModelShape:
         if name not in self._complained:
             self._complained.add(name)
             logger.warning("Collection %s: a value of %s is published as null: %s", self.name, name, error)
+
+
+class Members(Memo[bytes]):
+    """The members that one field of a document has had, by the feed's texts of its column."""
+
+    __slots__ = ("_encode", "_name", "_pure")
+
+    def __init__(self, field: Any) -> None:
+        self._name = field.attname
+        self._encode = encoder_of(field)
+        self._pure = is_pure(field)
+
+    def made_of(self, text: str | None, value: Any) -> bytes:
+        """The member of a value; raises as ``member`` does."""
+        made = member(self._name, self._encode(value))
+        return self.remember(text, made) if self._pure else made
 
 
 # A document with one such key, at any depth, is lost on a Meteor client (ddp-wire 8.3). The full-width twins are what
@@ -296,6 +340,13 @@ def _range(value: Any) -> dict[str, Any]:
         return {"lower": None, "upper": None, "bounds": "empty"}
     bounds = ("[" if value.lower_inc else "(") + ("]" if value.upper_inc else ")")
     return {"lower": ejson_value(value.lower), "upper": ejson_value(value.upper), "bounds": bounds}
+
+
+def is_pure(field: Any) -> bool:
+    """Whether equal texts of a field's column are loaded as equal values, which nobody can change."""
+    while field.is_relation:
+        field = field.target_field
+    return isinstance(field, (*PLAIN, models.DateField)) and _loads_as_usual(field)
 
 
 def _loads_as_usual(field: models.Field[Any, Any]) -> bool:

@@ -4,7 +4,8 @@ A row from the feed is PostgreSQL's text, made with ``TimeZone`` UTC, ``DateStyl
 postgres, ``bytea_output`` hex and ``extra_float_digits`` 1. A cursor of the ORM gets text too, and so both take
 one path: psycopg2's typecaster for the column's type, then the converters that Django's compiler applies.
 
-The types of a model's columns are looked up once, when its RowType is made; decoding does no I/O.
+The types of a model's columns are looked up once, when its RowType is made; decoding does no I/O. Of columns whose
+values are the same at each decoding (``is_pure``), texts that came before are not decoded again.
 
 ``column::text`` differs from what a cursor receives for three types: booleans (``true``, which the typecaster
 reads as well), ``inet``, which gets a netmask, and ``char(n)``, which loses its padding; no field of Django makes
@@ -19,19 +20,18 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
 import psycopg2.extensions
 from django.conf import settings
 from django.db import DatabaseError, connections, models
-from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2.extras import DateTimeTZRange
 
 from dddp.changes import Change, Key, Kind, Row
 from dddp.errors import DDDPError, FeedUnavailable
-from dddp.orm.documents import document_id
+from dddp.orm.documents import FeedRow, document_id, is_pure
+from dddp.orm.memo import Memo
 from dddp.orm.tables import concrete, table_of
 
 __all__ = ["RowType", "ValueUndecodable"]
@@ -76,23 +76,34 @@ class ValueUndecodable(DDDPError):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """How one column is decoded."""
+class Column(Memo[Any]):
+    """The values of one column by their texts; those that are not there yet are decoded.
 
-    name: str
-    attname: str
-    cast: Typecaster
-    converters: tuple[Callable[..., Any], ...]
-    expression: Any  #: what the converters are told they convert
-    lookalike: re.Pattern[str] | None  #: finds texts of values that are loaded as others are
+    Args:
+        load: gives the value that the ORM would load.
+        pure: whether a value may be given again.
 
-    def load(self, text: str | None, cursor: Any, connection: BaseDatabaseWrapper) -> Any:
-        """The value that the ORM would load."""
-        value = None if text is None else self.cast(text, cursor)
-        for convert in self.converters:
-            value = convert(value, self.expression, connection)
-        return value
+    Raises:
+        ValueUndecodable: without the row's key.
+    """
+
+    __slots__ = ("_load", "_pure", "_table", "attname", "name")
+
+    def __init__(
+        self, table: str, name: str, attname: str, load: Callable[[str | None], Any], *, pure: bool
+    ) -> None:
+        self.name = name
+        self.attname = attname
+        self._table = table
+        self._load = load
+        self._pure = pure
+
+    def __missing__(self, text: str | None) -> Any:
+        try:
+            value = self._load(text)
+        except Exception as error:  # a field's own from_db_value() may raise anything
+            raise ValueUndecodable(self._table, self.name, None) from error
+        return self.remember(text, value) if self._pure else value
 
 
 class RowType:
@@ -114,10 +125,14 @@ class RowType:
         names = dict.fromkeys(name for name in (meta.pk.column, *columns) if name in fields)
         self._connection = connections[database]
         self._cursor, types = self._look_up(meta.db_table, list(names))
-        self._columns = tuple(self._column(name, oid, fields[name]) for name, oid in types.items())
-        self._names = frozenset(types)
-        self._key_column = self._columns[0]
-        self._doubtful = tuple((each.name, each.lookalike.search) for each in self._columns if each.lookalike)
+        columns_by_name = {name: self._column(oid, fields[name]) for name, oid in types.items()}
+        self._names = columns_by_name.keys()
+        self._key_column = columns_by_name[meta.pk.column]
+        self._columns = tuple((column.attname, name, column) for name, column in columns_by_name.items())
+        #: Of each column with lookalikes its name, and what finds their texts.
+        self._doubtful = tuple(
+            (name, LOOKALIKES[oid].search) for name, oid in types.items() if oid in LOOKALIKES
+        )
 
     def decode(self, change: Change) -> Change:
         """The same change with its key as a document id and its row as attribute name -> value.
@@ -129,11 +144,12 @@ class RowType:
             ValueUndecodable: a value is none of its column's type.
         """
         key = self.document_id(change.key)
-        if change.kind is not Kind.ROW or change.row is None:
+        row = change.row
+        if change.kind is not Kind.ROW or row is None:
             return Change(change.table, key, change.kind)
-        if not self._names <= change.row.keys() or self._is_doubtful(change.row):
+        if not self._names <= row.keys() or self._is_doubtful(row):
             return Change(change.table, key, Kind.KEY_ONLY)
-        return Change(change.table, key, Kind.ROW, self._row(change.row, key))
+        return Change(change.table, key, Kind.ROW, self._row(row, key))
 
     def document_id(self, text: str) -> Key:
         """The document id of a key as the feed writes it.
@@ -141,19 +157,21 @@ class RowType:
         Raises:
             ValueUndecodable: the text is none of the key's type.
         """
-        return document_id(self._load(self._key_column, text, None))
+        return document_id(self._key_column[text])
 
     def _is_doubtful(self, row: Row) -> bool:
-        return any(row[name] is not None and looks(row[name]) for name, looks in self._doubtful)
+        for name, looks in self._doubtful:
+            text = row[name]
+            if text is not None and looks(text):
+                return True
+        return False
 
-    def _row(self, row: Row, key: Key) -> Row:
-        return {column.attname: self._load(column, row[column.name], key) for column in self._columns}
-
-    def _load(self, column: Column, text: str | None, key: Key | None) -> Any:
+    def _row(self, row: Row, key: Key) -> FeedRow:
         try:
-            return column.load(text, self._cursor, self._connection)
-        except Exception as error:  # a field's own from_db_value() may raise anything
-            raise ValueUndecodable(self.table, column.name, key) from error
+            return FeedRow(row, {attname: column[row[name]] for attname, name, column in self._columns})
+        except ValueUndecodable as error:
+            error.key = key
+            raise
 
     def _look_up(self, table: str, names: list[str]) -> tuple[Any, dict[str, int]]:
         """A cursor to cast with, and the columns' type OIDs."""
@@ -169,14 +187,22 @@ class RowType:
         casting.tzinfo_factory = lambda offset: datetime.UTC
         return casting, {name: part.type_code for name, part in zip(names, cursor.description, strict=True)}
 
-    def _column(self, name: str, oid: int, field: Any) -> Column:
+    def _column(self, oid: int, field: Any) -> Column:
         """Decoding as ``SQLCompiler.get_converters`` sets it up for the column."""
+        connection, cursor, cast = self._connection, self._cursor, self._typecaster(oid)
         expression = field.get_col(field.model._meta.db_table)
-        converters = self._connection.ops.get_db_converters(expression)
-        converters = [*converters, *expression.get_db_converters(self._connection)]
-        return Column(
-            name, field.attname, self._typecaster(oid), tuple(converters), expression, LOOKALIKES.get(oid)
-        )
+        converters = [
+            *connection.ops.get_db_converters(expression),
+            *expression.get_db_converters(connection),
+        ]
+
+        def load(text: str | None) -> Any:
+            value = None if text is None else cast(text, cursor)
+            for convert in converters:
+                value = convert(value, expression, connection)
+            return value
+
+        return Column(self.table, field.column, field.attname, load, pure=is_pure(field))
 
     def _typecaster(self, oid: int) -> Typecaster:
         known = self._cursor.connection.string_types, psycopg2.extensions.string_types
