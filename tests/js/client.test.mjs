@@ -99,7 +99,7 @@ describe("connecting", () => {
   test("an unknown event is refused with the names of the others", () => {
     const { client } = connected();
 
-    assert.throws(() => client.on("ready", () => {}), /status, message, error/);
+    assert.throws(() => client.on("ready", () => {}), /connect, status, message, error/);
   });
 });
 
@@ -283,6 +283,17 @@ describe("a reconnect", () => {
     assert.deepEqual(server.heard("sub"), [
       { msg: "sub", id: subscription.id, name: "AllBooks", params: [7] },
     ]);
+  });
+
+  test("tells connect listeners first: a login is in force before the rest is sent again", () => {
+    const { server, client } = connected();
+    client.on("connect", () => client.call("login", { resume: "token" }));
+    client.subscribe("Own");
+    client.call("add");
+    server.restart(client);
+
+    const sent = server.socket.sent.map(({ msg, method, name }) => method ?? name ?? msg);
+    assert.deepEqual(sent, ["connect", "login", "add", "Own"]);
   });
 
   test("leaves a stopped subscription behind", () => {

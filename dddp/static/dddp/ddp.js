@@ -370,7 +370,7 @@ export class Client {
   #socket = null;
   #session;
   #timer; // the client waits for one thing at a time: an answer, silence, or the next attempt
-  #listeners = { status: new Set(), message: new Set(), error: new Set() };
+  #listeners = { connect: new Set(), status: new Set(), message: new Set(), error: new Set() };
   #collections = new Map(); // name -> Collection
   #subscriptions = new Map(); // id -> Subscription, stopped ones until the server's nosub
   #invocations = new Map(); // id -> Invocation, until both result and updated
@@ -421,8 +421,10 @@ export class Client {
   }
 
   /**
-   * Events: "status" (Status); "message" ({direction: "in" | "out", message, text}: everything on the wire);
-   * "error" (ProtocolError, or MeteorError of a subscription without onStop; to the console if nobody listens).
+   * Events: "connect" (a connection is open; calls made now, such as a login, go out before waiting ones and
+   * before the subscriptions); "status" (Status); "message" ({direction: "in" | "out", message, text}:
+   * everything on the wire); "error" (ProtocolError, or MeteorError of a subscription without onStop; to the
+   * console if nobody listens).
    * @returns {() => void} stops listening
    */
   on(event, callback) {
@@ -457,9 +459,10 @@ export class Client {
 
   /** Sends all that the server must know, without waiting for `connected`: one round trip less. */
   #start() {
-    // Copied first: a "message" listener may call and subscribe, and that is sent at once.
+    // Copied first: a listener may call and subscribe, and that is sent at once.
     const [invocations, subscriptions] = [[...this.#invocations.values()], [...this.#subscriptions.values()]];
     this.#send({ msg: "connect", version: "1", support: ["1"], session: this.#session });
+    this.#emit("connect");
     for (const invocation of invocations) this.#sendAgain(invocation);
     for (const subscription of subscriptions) if (!subscription.isStopped) this.#sendSub(subscription);
   }
