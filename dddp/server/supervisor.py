@@ -109,20 +109,22 @@ class Supervisor:
     _reloading: bool = field(default=False, init=False)
     _announced: bool = field(default=False, init=False)
     _exit_code: int = field(default=0, init=False)
+    _turned: float = field(default_factory=time.monotonic, init=False)  #: when the last turn began
     _wake: tuple[int, int] = field(default=(-1, -1), init=False)
 
     def run(self, adopted: dict[int, Child] | None = None, leaving: Sequence[Child] = ()) -> int:
         """Supervise until a signal ends it. Returns the exit code.
 
         Args:
-            adopted: workers of the same process before it became new code, by number: each is replaced.
+            adopted: workers of the same process before it became new code, by number: each is replaced. Where there
+                are none left, it has served all the same: those that do not start are tried again.
             leaving: those that it had asked to go already.
         """
         self._leaving = list(leaving)
+        self._announced = adopted is not None
         adopted = adopted or {}
         self._places = [_Place(adopted.get(number)) for number in range(self.count)]
         self._rolling = sorted(adopted)
-        self._announced = bool(adopted)
         self._catch_signals()
         try:
             while self._step():
@@ -147,11 +149,12 @@ class Supervisor:
 
     def _step(self) -> bool:
         """Do what is due; False when nothing is left to do."""
+        self._excuse_absence()
         self._reap()
         self._kill_overdue()
         if self._stopping:
             return bool(list(self._children()))
-        if self._reloading:
+        if self._reloading and self._announced:
             self._reloading = self.reload()
         self._fill()
         self._roll()
@@ -159,6 +162,17 @@ class Supervisor:
             self._announced = True
             self.started()
         return True
+
+    def _excuse_absence(self) -> None:
+        """While this process did not run either, as in a container that was paused, nobody was silent or late."""
+        now = time.monotonic()
+        missed = now - self._turned - TURN
+        self._turned = now
+        if missed > TURN:
+            for child in self._children():
+                child.heard += missed
+                if child.leaving is not None:
+                    child.leaving += missed
 
     def _children(self) -> Iterator[Child]:
         for place in self._places:

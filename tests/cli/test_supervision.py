@@ -9,11 +9,13 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.cli.test_workers import URLS, Site, until
-from tests.server import STOP_LIMIT, DDDPServer
+from tests.faults.proxy import proxy_to_postgres
+from tests.server import READY, STOP_LIMIT, DDDPServer
 
 SLOW_URLS = f"""
 import time
@@ -113,6 +115,28 @@ def test_reload_while_a_worker_of_the_last_one_still_leaves(site: Site) -> None:
 
     until(lambda: len(children(site.server.pid)) == 3)
     assert "Z" not in children(site.server.pid).values()
+
+
+def test_reload_before_the_server_has_started_waits_for_it(site: Site) -> None:
+    """Else the new code would not know whether a worker that cannot start ever could."""
+    site.server.stop()
+    since = len(site.server.log)
+    with proxy_to_postgres(site.server.database) as database:
+        through = urlsplit(site.server.database)
+        address = f"{through.username}@{database.host}:{database.port}"
+        site.server._env["DATABASE_URL"] = through._replace(netloc=address, query="").geturl()
+        database.freeze()
+        starting = threading.Thread(target=site.server.start)  # until it says that it serves
+        starting.start()
+        until(lambda: site.server.running and children(site.server.pid))
+        site.reload()
+        database.resume()
+        starting.join()
+        site.server.wait_for_log("all workers run the new code")
+        site.server.stop()
+
+    said = [line for line in site.server.log[since:] if READY in line or "the new code is loaded" in line]
+    assert READY in said[0]
 
 
 def test_stopping_server_accepts_nothing_more(site: Site) -> None:

@@ -19,6 +19,8 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
+import psutil
+
 from tests import polling
 from tests.faults.cluster import Cluster
 from tests.faults.customers import Customer, Want, check_history, check_own_writes
@@ -35,6 +37,11 @@ ACCOUNTS = 24
 OPENING_BALANCE = 1000
 CONVERGENCE_LIMIT = 30.0  # seconds; waits between attempts to connect are a part of it
 PROGRESS_LIMIT = 30.0  # seconds for some transfers
+WORKERS_DDDP = (
+    '{"WORKER_TIME_LIMIT": 4, "SHUTDOWN_TIME_LIMIT": 3, "HANDLER_POOL_SIZE": 3, "READ_POOL_SIZE": 2}'
+)
+"""More of the bank's settings where several workers serve it: one that hangs is replaced after four seconds."""
+
 UNDONE = ("undone", "failed")
 REPORTS: list[str] = []
 """What each trial has to say, for the end of the run."""
@@ -85,17 +92,18 @@ DOCUMENTS = {
 class Arena:
     """One database with one way of capturing, and the server that watches it.
 
-    ``feed`` is the proxy between the server and PostgreSQL, ``web`` the one between some customers and the server.
+    ``feed`` is the proxy between the server and PostgreSQL, ``web`` the one between some customers and the server. With
+    several ``workers`` the server is a supervisor and these.
     """
 
-    def __init__(self, cluster: Cluster, capture: str, *, workers: int = 1) -> None:
+    def __init__(self, cluster: Cluster, capture: str, workers: int = 1) -> None:
         self.cluster = cluster
         self.capture = capture
-        self.database = f"{DATABASE}_{capture}"
+        self.workers = workers
+        self.database = f"{DATABASE}_{capture}_{workers}"
         self.ways = ["orm", "update", "sql"] if capture == "triggers" else ["orm"]
         self._trials = itertools.count(1)
         self._stack = ExitStack()
-        self._workers = workers
 
     def __enter__(self) -> Arena:
         with contextlib.ExitStack() as stack:
@@ -121,7 +129,18 @@ class Arena:
 
     def new_server(self, port: int, **env: str) -> DDDPServer:
         """A server of the bank, not started yet, that comes to the database by this port."""
-        return DDDPServer(SETTINGS, {**self.environment(port), **env}, options=["-v2"])
+        several = ["--workers", str(self.workers)] if self.workers > 1 else []
+        env = {**self.environment(port), **({"BANK_DDDP": WORKERS_DDDP} if several else {}), **env}
+        return DDDPServer(SETTINGS, env, options=["-v2", *several])
+
+    @property
+    def name(self) -> str:
+        """How it captures, and with how many workers."""
+        return self.capture + (f", {self.workers} workers" if self.workers > 1 else "")
+
+    def worker_pids(self) -> set[int]:
+        """The worker processes that there are now; one that loads new code on trial is none."""
+        return {child.pid for child in children(self.server.pid) if "--check" not in command_of(child)}
 
     def _prepare_database(self) -> None:
         self.cluster.execute("postgres", f"CREATE DATABASE {self.database}")
@@ -175,6 +194,16 @@ class Arena:
             trial.finish()
         finally:
             trial.leave()
+
+
+def children(pid: int) -> list[psutil.Process]:
+    return psutil.Process(pid).children()
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.cmdline()
+    return []
 
 
 class Trial:
@@ -373,7 +402,7 @@ class Trial:
         outcomes = list(self.ledger.outcomes.values())
         returns = sum(customer.returns for customer in self.customers)
         REPORTS.append(
-            f"{self.name} ({self.arena.capture}): {3 * len(self._made())} changes written"
+            f"{self.name} ({self.arena.name}): {3 * len(self._made())} changes written"
             f" ({outcomes.count('undone')} transfers undone, {outcomes.count('failed')} failed,"
             f" {outcomes.count('unknown')} unknown),"
             f" {self.faults} faults injected, {len(self.customers)} clients checked"

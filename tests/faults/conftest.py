@@ -19,15 +19,21 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def arenas(cluster: Cluster) -> Iterator[Callable[[str], Arena]]:
-    """One server for all trials, for each way of capturing that is asked for."""
+def arenas(cluster: Cluster) -> Iterator[Callable[..., Arena]]:
+    """One server for all trials, for each way of capturing and number of workers that is asked for."""
     with ExitStack() as stack:
-        yield functools.cache(lambda capture: stack.enter_context(Arena(cluster, capture)))
+        yield functools.cache(lambda *which: stack.enter_context(Arena(cluster, *which)))
 
 
 @pytest.fixture(scope="module", params=["triggers", "signals"])
-def arena(request: pytest.FixtureRequest, arenas: Callable[[str], Arena]) -> Arena:
+def arena(request: pytest.FixtureRequest, arenas: Callable[..., Arena]) -> Arena:
     return arenas(request.param)
+
+
+@pytest.fixture(scope="module")
+def workers(arenas: Callable[..., Arena]) -> Arena:
+    """The arena whose server is a supervisor with two workers."""
+    return arenas("triggers", 2)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -16,7 +16,7 @@ import psycopg2
 
 from tests.faults.arena import Trial
 
-__all__ = ["FAULTS", "FEED", "OTHERS", "Fault", "end_sessions"]
+__all__ = ["ANYWHERE", "FAULTS", "FEED", "OF_WORKERS", "OTHERS", "Fault", "end_sessions"]
 
 HEARTBEAT = 1.0  # seconds, as in the bank's settings
 FEED = "dddp %"
@@ -403,3 +403,130 @@ def attempt(trial: Trial, statement: str) -> None:
         return True
 
     trial.until(done, statement)
+
+
+# --- several workers; what needs them cannot be done to a server that is one process
+
+
+@fault("workers")
+def workers_killed(trial: Trial) -> None:
+    """Each worker is killed (``kill -9``) while it serves, one after the other."""
+    for pid in trial.arena.worker_pids():
+        harm(trial, {pid}, signal.SIGKILL)
+        trial.progress(5)
+
+
+@fault("workers")
+def all_workers_killed(trial: Trial) -> None:
+    """All workers are killed at once."""
+    harm(trial, trial.arena.worker_pids(), signal.SIGKILL)
+
+
+@fault("workers")
+def starting_worker_killed(trial: Trial) -> None:
+    """A worker is killed, and so is its successor before it serves."""
+    before = trial.arena.worker_pids()
+    send({min(before)}, signal.SIGKILL)
+    trial.fault()
+    harm(trial, successors(trial, before), signal.SIGKILL)
+
+
+@fault("workers")
+def draining_worker_killed(trial: Trial) -> None:
+    """A worker is told to stop (``SIGTERM``), and killed while it drains."""
+    harm(trial, {min(trial.arena.worker_pids())}, signal.SIGTERM, signal.SIGKILL)
+
+
+@fault("workers")
+def worker_hangs(trial: Trial) -> None:
+    """A worker hangs (``SIGSTOP``); its supervisor replaces it."""
+    harm(trial, {min(trial.arena.worker_pids())}, signal.SIGSTOP)
+
+
+@fault("workers")
+def all_hang(trial: Trial) -> None:
+    """All workers and their supervisor hang past ``WORKER_TIME_LIMIT``, as in a container that is paused, and go on."""
+    workers = trial.arena.worker_pids()
+    pids = {trial.arena.server.pid, *workers}
+    send(pids, signal.SIGSTOP)
+    trial.let_pass(6)
+    send(pids, signal.SIGCONT)
+    trial.fault()
+    trial.progress(5)
+    assert trial.arena.worker_pids() == workers, "nobody was silent: the supervisor did not listen"
+
+
+@fault("workers")
+def reloaded(trial: Trial) -> None:
+    """New code is brought in (``SIGHUP``), one worker after the other."""
+    before = trial.arena.worker_pids()
+    send({trial.arena.server.pid}, signal.SIGHUP)
+    trial.fault()
+    trial.until(lambda: replaced(trial, before), "all workers replaced", REPLACED)
+
+
+@fault("workers")
+def old_worker_killed_while_reloading(trial: Trial) -> None:
+    """New code is brought in, and a worker of the old code is killed before its successor serves."""
+    before = trial.arena.worker_pids()
+    send({trial.arena.server.pid}, signal.SIGHUP)
+    successors(trial, before)
+    send({max(before)}, signal.SIGKILL)
+    trial.fault(2)
+    trial.until(lambda: replaced(trial, before), "all workers replaced", REPLACED)
+
+
+@fault("workers")
+def new_worker_killed_while_reloading(trial: Trial) -> None:
+    """New code is brought in, and its first worker is killed before it serves: those of the old code stay."""
+    before = trial.arena.worker_pids()
+    send({trial.arena.server.pid}, signal.SIGHUP)
+    harm(trial, successors(trial, before), signal.SIGKILL)
+
+
+@fault("workers")
+def workers_killed_and_reloaded_while_postgres_is_away(trial: Trial) -> None:
+    """PostgreSQL is away, all workers are killed, and new code is brought in; none can start before PostgreSQL does."""
+    before = trial.arena.worker_pids()
+    trial.arena.cluster.stop("fast")
+    send(before, signal.SIGKILL)
+    trial.let_pass(1)
+    send({trial.arena.server.pid}, signal.SIGHUP)
+    trial.let_pass(3)
+    trial.arena.cluster.start()
+    trial.fault(3)
+    trial.until(lambda: replaced(trial, before), "other workers", REPLACED)
+
+
+REPLACED = 60.0  # seconds: a worker that dies young again and again is replaced after up to 30
+
+
+def send(pids: set[int], *signals: signal.Signals) -> None:
+    for pid in pids:
+        for number in signals:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+
+def harm(trial: Trial, pids: set[int], *signals: signal.Signals) -> None:
+    """Send workers signals, and wait until others have taken their places."""
+    send(pids, *signals)
+    trial.fault(len(pids))
+    trial.until(lambda: replaced(trial, pids), f"other workers in the places of {pids}", REPLACED)
+
+
+def replaced(trial: Trial, gone: set[int]) -> bool:
+    """Whether there are as many workers as there should be, none of them among those that had to go."""
+    now = trial.arena.worker_pids()
+    return len(now) == trial.arena.workers and not now & gone
+
+
+def successors(trial: Trial, before: set[int]) -> set[int]:
+    """The first workers that were not there before."""
+    trial.until(lambda: trial.arena.worker_pids() - before, "a successor", REPLACED)
+    return trial.arena.worker_pids() - before
+
+
+OF_WORKERS = [name for name, fault in FAULTS.items() if fault.kind == "workers"]
+ANYWHERE = [name for name in FAULTS if name not in OF_WORKERS]
+"""What is done to a server whether it is one process or several."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.faults.arena import Arena
-from tests.faults.faults import FAULTS
+from tests.faults.faults import ANYWHERE, FAULTS
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "statements_cancelled": {"tolerant": True},
@@ -33,7 +33,7 @@ WITH_SIGNALS = [
 ]
 """What is tried with signals too; the soak tries everything with both."""
 
-CASES = [("triggers", name) for name in FAULTS] + [("signals", name) for name in WITH_SIGNALS]
+CASES = [("triggers", name) for name in ANYWHERE] + [("signals", name) for name in WITH_SIGNALS]
 
 
 @pytest.mark.parametrize(("arena", "name"), CASES, indirect=["arena"])
