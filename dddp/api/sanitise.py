@@ -12,12 +12,14 @@ from dddp.orm.reads import ReadFailed
 
 __all__ = ["is_internal", "is_unavailable", "sanitise"]
 
+BUT_GOT = " but got "
+NO_NUMBER = " expected a number" + BUT_GOT
 EXPECTED = (MeteorError, ValidationError, PermissionDenied, ObjectDoesNotExist, Http404)
 
 
 def is_internal(exception: BaseException) -> bool:
     """Whether the client is told nothing of this exception: the caller logs the traceback, once."""
-    return not (isinstance(exception, EXPECTED) or is_unstorable(exception))
+    return not (isinstance(exception, EXPECTED) or is_unstorable(exception) or is_no_number(exception))
 
 
 def is_unavailable(exception: BaseException) -> bool:
@@ -42,6 +44,14 @@ def is_unstorable(exception: BaseException) -> bool:
     return isinstance(exception, ValueError) and "NUL (0x00)" in str(exception)
 
 
+def is_no_number(exception: BaseException) -> bool:
+    """Whether a number field was given something else, as by ``get(pk=book_id)`` for an id that a client made up.
+
+    It is a plain ``ValueError``, where other fields raise ``ValidationError``: only Django's words tell it.
+    """
+    return isinstance(exception, ValueError) and NO_NUMBER in str(exception)
+
+
 def sanitise(exception: BaseException) -> MeteorError:
     """The error to send for an exception that a method, a publication or a callback raised."""
     if isinstance(exception, MeteorError):
@@ -54,6 +64,8 @@ def sanitise(exception: BaseException) -> MeteorError:
         return MeteorError(404, str(exception) or "Not found")
     if is_unstorable(exception):
         return MeteorError(400, "A text with NUL characters or halves of surrogate pairs cannot be stored")
+    if is_no_number(exception):
+        return MeteorError(400, str(exception).partition(BUT_GOT)[0])
     if is_unavailable(exception):
         return MeteorError(503, "The database cannot be reached; try again later")
     if is_overtime(_cause(exception)):

@@ -40,6 +40,15 @@ def test_text_that_postgresql_cannot_hold_is_the_clients_fault(text):
         assert not is_internal(caught.value)
 
 
+def test_an_id_that_is_no_number_is_the_clients_fault():
+    """Django raises no ValidationError for it, as it does for UUIDs; what was compared is not repeated."""
+    with pytest.raises(ValueError) as caught:
+        Paper.objects.filter(pk="secret")
+
+    assert sent(caught.value) == (400, "Field 'id' expected a number", None)
+    assert not is_internal(caught.value)
+
+
 @pytest.mark.parametrize(
     ("exception", "expected"),
     [
