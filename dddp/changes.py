@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NewType, TypeAlias
+from typing import Any, NamedTuple, NewType, TypeAlias
 
 __all__ = [
     "Change",
@@ -47,8 +47,7 @@ class Kind(enum.Enum):
     KEY_ONLY = "key only"  #: it exists or not, its values are not in the feed; read it again
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """One row as one transaction left it: folded, so at most one per table and key in a transaction."""
 
     table: Table

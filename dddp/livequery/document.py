@@ -17,9 +17,9 @@ __all__ = ["Document", "Documents", "Version"]
 Q = TypeVar("Q")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # not frozen: that would take three times as long to make
 class Version:
-    """One state of one document. ``clock`` orders the versions of a document: the higher is the newer."""
+    """One state of one document, never changed. ``clock`` orders its versions: the higher is the newer."""
 
     clock: int
     fields: Fields

@@ -78,6 +78,7 @@ class LiveQuery:
 
     __slots__ = (
         "alone",
+        "collection",
         "dirty",
         "documents",
         "fences",
@@ -99,6 +100,7 @@ class LiveQuery:
 
     def __init__(self, spec: QuerySpec, documents: Documents[LiveQuery]) -> None:
         self.spec = spec
+        self.collection = spec.shape.name  #: its name on the wire
         self.documents = documents
         self.keys: set[Key] = set()
         #: Keys withheld since the last settled state -> the version last shown through this query.
@@ -127,11 +129,6 @@ class LiveQuery:
         self.alone: dict[Any, Callable[[Any], None]] = {}
         #: Merge boxes that have other sources of the collection too.
         self.shared: dict[Any, None] = {}
-
-    @property
-    def collection(self) -> str:
-        """The collection's name on the wire."""
-        return self.spec.shape.name
 
     @property
     def settled(self) -> bool:

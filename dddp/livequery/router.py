@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from itertools import chain
 from typing import Any
 
 from dddp.changes import Change, FeedEvent, Gap, Key, Kind, Mark, Row, Snapshot, Table, Transaction
@@ -571,14 +572,11 @@ class Router:
 
     def _looking_at(self, change: Change, dependents: Dependents) -> Iterable[LiveQuery]:
         """The queries that contain the changed row's document, and those that it may enter."""
-        looking: dict[LiveQuery, None] = {}
-        for collection in dependents.shapes:
-            looking.update(dict.fromkeys(self.documents.holders(collection, change.key)))
+        holders = (self.documents.holders(collection, change.key) for collection in dependents.shapes)
+        entering: Iterable[LiveQuery] = ()
         if change.kind is Kind.ROW and change.row is not None:
-            looking.update(dict.fromkeys(dependents.index.candidates(change.row, self.sets.containing)))
-        looking.update(dependents.moving)
-        looking.update(dependents.shifting)
-        return looking
+            entering = dependents.index.candidates(change.row, self.sets.containing)
+        return dict.fromkeys(chain(*holders, entering, dependents.moving, dependents.shifting))
 
     def _update_documents(self, transaction: Transaction) -> dict[tuple[str, Key], Version]:
         """Bring held documents to their new state. Returns the versions they had before."""
