@@ -14,6 +14,7 @@ import contextlib
 import itertools
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from types import TracebackType
@@ -23,13 +24,19 @@ import psutil
 
 from tests import polling
 from tests.faults.cluster import Cluster
-from tests.faults.customers import Customer, Want, check_history, check_own_writes
+from tests.faults.customers import (
+    Customer,
+    Want,
+    check_history,
+    check_nothing_vanishes,
+    check_own_writes,
+)
 from tests.faults.proxy import Proxy
-from tests.faults.tellers import Ledger, OnlineTeller, Teller
+from tests.faults.tellers import ONLINE, Ledger, OnlineTeller, Teller
 from tests.properties.judge import Broken, View
 from tests.server import DDDPServer, run_django
 
-__all__ = ["ACCOUNTS", "REPORTS", "SETTINGS", "Arena", "Trial"]
+__all__ = ["ACCOUNTS", "REPORTS", "SETTINGS", "TOTALS", "Arena", "Trial"]
 
 SETTINGS = "tests.faults.settings"
 DATABASE = "bank"
@@ -46,9 +53,14 @@ UNDONE = ("undone", "failed")
 REPORTS: list[str] = []
 """What each trial has to say, for the end of the run."""
 
+TOTALS: Counter[str] = Counter()
+"""Of all trials."""
+
 DEFECTS = re.compile(
     "an event of the change feed was not handled|a read failed unexpectedly|the heartbeat of .* failed|"
-    "the gap in the change feed was not handled|a job of the .* pool failed"
+    "the gap in the change feed was not handled|a job of the .* pool failed|a late job of the .* pool failed|"
+    "a callback of .* failed|an on_stop callback|the end of session .* failed|the application (failed|refused)|"
+    r"<Greenlet.*> failed with (?!GreenletExit)"
 )
 """What the server logs only if something in it is wrong, whatever the database does."""
 
@@ -214,7 +226,7 @@ class Trial:
         customers: how many come directly, and as many through the proxy ``web``.
         work: more for the tellers, see ``bank.teller.Work``.
         accounts: how many the transfers are between.
-        urls: of the servers that customers come to directly, in turn.
+        servers: those that customers come to directly, in turn.
         tolerant: subscriptions may be refused for other reasons than that the database is away.
     """
 
@@ -228,7 +240,7 @@ class Trial:
         work: dict[str, Any] | None = None,
         tolerant: bool = False,
         accounts: int = ACCOUNTS,
-        urls: Sequence[str] = (),
+        servers: Sequence[DDDPServer] = (),
     ) -> None:
         self.arena = arena
         self.name = name
@@ -241,9 +253,9 @@ class Trial:
         self._count = customers
         self._work = work or {}
         self._tolerant = tolerant
-        self._urls = list(urls) or [arena.server.url]
+        self._servers = list(servers) or [arena.server]
         self._online: OnlineTeller | None = None
-        self._logged = len(arena.server.log)
+        self._logged = {server: len(server.log) for server in {*self._servers, arena.server}}
 
     # --- the test's part
 
@@ -271,7 +283,7 @@ class Trial:
         self._opening = self._states()
         web = f"ws://127.0.0.1:{self.arena.web.port}/websocket"
         for number in range(self._count):
-            url = self._urls[number % len(self._urls)]
+            url = self._servers[number % len(self._servers)].url
             self.customers.append(Customer(f"direct {number}", url, self._choice(number)))
             self.customers.append(
                 Customer(f"web {number}", web, self._choice(number + 1), resumes=number != 1)
@@ -289,9 +301,10 @@ class Trial:
             )
         pause = self._work.get("pause", 0.02)
         self._online = OnlineTeller(
-            self._urls[0], self.ledger, self.number, self.accounts, self.arena.ways[-1], pause
+            self._servers[0].url, self.ledger, self.number, self.accounts, self.arena.ways[-1], pause
         )
         self.progress()
+        self.progress(1, prefix=ONLINE)
 
     def _choice(self, number: int) -> list[Want]:
         """What the customer of this number wants, so that there are all classes of queries, alone and overlapping."""
@@ -307,6 +320,7 @@ class Trial:
         """The moment of truth."""
         if "count" not in self._work:
             self.progress(5)
+        self.progress(1, prefix=ONLINE)  # methods are served again, too
         self.rest(finish="count" in self._work)
         self._check_ledger()
         now = self._documents()
@@ -386,23 +400,30 @@ class Trial:
         online = self._online.clients if self._online is not None else []
         for client in online:
             check_own_writes(client.log)
+            check_nothing_vanishes(client.log)
         for customer in self.customers:
             customer.leave()
             if not self._tolerant:
                 customer.check_refusals()
+            if any(name == "Bank" for name, _ in customer.wants.values()):
+                for client in customer.clients:
+                    check_nothing_vanishes(client.log)
         return sum(check_history(client.log, states, made) for client in (*clients, *online))
 
     def _check_log(self) -> None:
-        log = self.arena.server.log[self._logged :]
-        defects = [number for number, line in enumerate(log) if DEFECTS.search(line)]
-        if defects:
-            raise Broken("the server logged a defect:\n" + "".join(log[defects[0] : defects[0] + 40]))
+        for server, logged in self._logged.items():
+            log = server.log[logged:]
+            defects = [number for number, line in enumerate(log) if DEFECTS.search(line)]
+            if defects:
+                raise Broken("a server logged a defect:\n" + "".join(log[defects[0] : defects[0] + 40]))
 
     def _report(self, messages: int) -> None:
         outcomes = list(self.ledger.outcomes.values())
+        changes = 3 * len(self._made())
+        TOTALS.update(trials=1, changes=changes, faults=self.faults, clients=len(self.customers))
         returns = sum(customer.returns for customer in self.customers)
         REPORTS.append(
-            f"{self.name} ({self.arena.name}): {3 * len(self._made())} changes written"
+            f"{self.name} ({self.arena.name}): {changes} changes written"
             f" ({outcomes.count('undone')} transfers undone, {outcomes.count('failed')} failed,"
             f" {outcomes.count('unknown')} unknown),"
             f" {self.faults} faults injected, {len(self.customers)} clients checked"

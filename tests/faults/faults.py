@@ -141,9 +141,16 @@ def all_sessions_terminated(trial: Trial) -> None:
 
 @fault("postgres")
 def statements_cancelled(trial: Trial) -> None:
-    """What all sessions are doing is cancelled (``pg_cancel_backend``), ten times."""
-    for _ in range(10):
+    """What all sessions are doing is cancelled (``pg_cancel_backend``), ten times and until a transfer fails by it."""
+    before = trial.ledger.failures("user request")
+
+    def cancelled() -> bool:
         end_sessions(trial, "%", "pg_cancel_backend")
+        return trial.ledger.failures("user request") > before
+
+    for _ in range(10):
+        cancelled()
+    trial.until(cancelled, "a transfer that was cancelled")
 
 
 def end_sessions(trial: Trial, application: str, function: str = "pg_terminate_backend") -> None:
@@ -224,8 +231,8 @@ def clients_cut(trial: Trial) -> None:
 
 @fault("client link")
 def clients_frozen(trial: Trial) -> None:
-    """The clients' links freeze for 2 s."""
-    frozen(trial, trial.arena.web, 2)
+    """The clients' links freeze for seconds, then go on."""
+    frozen(trial, trial.arena.web, float(os.environ.get("DDDP_FREEZE_SECONDS", 2)))
 
 
 @fault("client link")
@@ -331,27 +338,34 @@ def table_locked(trial: Trial) -> None:
 @fault("resources")
 def table_locked_for_long(trial: Trial) -> None:
     """A table is locked past ``STATEMENT_TIME_LIMIT``, methods fail with 503, and the listener is terminated."""
+    before = trial.ledger.failures("503")
     with exclusively(trial, "bank_account"):
         end_sessions(trial, FEED)
         trial.let_pass(4)
+        trial.until(lambda: trial.ledger.failures("503") > before, "a method that fails with 503")
 
 
 @fault("resources")
 def statements_time_out(trial: Trial) -> None:
-    """Statements of new sessions time out after 3 ms for a second, readers' and handlers' among them."""
+    """Statements of new sessions time out after 3 ms for a second, while a table is locked: who needs it fails."""
     alter = f"ALTER DATABASE {trial.arena.database}"
-    trial.arena.execute(f"{alter} SET statement_timeout = '3ms'")
-    try:
-        end_sessions(trial, OTHERS)
-        trial.let_pass(1)
-    finally:
-        trial.arena.cluster.execute("postgres", f"{alter} RESET statement_timeout")
-        end_sessions(trial, OTHERS)
+    before = trial.ledger.failures("statement timeout")
+    with exclusively(trial, "bank_account"):
+        trial.arena.execute(f"{alter} SET statement_timeout = '3ms'")
+        try:
+            end_sessions(trial, OTHERS)
+            trial.let_pass(1)
+        finally:
+            trial.arena.cluster.execute("postgres", f"{alter} RESET statement_timeout")
+        trial.until(lambda: trial.ledger.failures("statement timeout") > before, "statements that time out")
+    end_sessions(trial, OTHERS)
 
 
 @contextlib.contextmanager
 def exclusively(trial: Trial, table: str) -> Iterator[None]:
-    with contextlib.closing(psycopg2.connect(trial.arena.cluster.url_of(trial.arena.database))) as pgconn:
+    url = trial.arena.cluster.url_of(trial.arena.database)
+    unlimited = "-c idle_in_transaction_session_timeout=0 -c statement_timeout=0"
+    with contextlib.closing(psycopg2.connect(url, application_name="lock", options=unlimited)) as pgconn:
         pgconn.cursor().execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
         trial.fault()
         yield

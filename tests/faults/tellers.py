@@ -24,8 +24,9 @@ from tests.client import StrictClient
 from tests.server import ROOT
 from tests.strict import RemoteError
 
-__all__ = ["Ledger", "OnlineTeller", "Teller"]
+__all__ = ["ONLINE", "Ledger", "OnlineTeller", "Teller"]
 
+ONLINE = "online"  # how the numbers of transfers by the method begin
 LIMIT = 30.0  # seconds for one transfer
 UNCERTAIN = "may or may not"
 """In the reason of an error that says that nobody knows whether the method's transaction has committed."""
@@ -49,6 +50,11 @@ class Ledger:
     def count(self, outcome: str = "committed", prefix: str = "") -> int:
         with self._changed:
             return sum(was == outcome and number.startswith(prefix) for number, was in self.outcomes.items())
+
+    def failures(self, word: str) -> int:
+        """How often something went wrong with this in its text."""
+        with self._changed:
+            return sum(count for error, count in self.errors.items() if word in error)
 
     def wait(self, condition: Callable[[], bool], limit: float, hope: str) -> None:
         with self._changed:
@@ -144,10 +150,13 @@ class OnlineTeller:
 
     def _serve(self, client: StrictClient, numbers: itertools.count[int]) -> None:
         subscription = client.subscribe("Bank", self._trial)
-        client.wait(lambda view: subscription.ready or subscription.ended)
+        try:
+            client.wait(lambda view: subscription.ready or subscription.ended)
+        except TimeoutError as error:  # it is an OSError, as those of a connection that was lost
+            raise AssertionError(f"a subscription was not answered in {LIMIT} s") from error
         while not self._stopping.is_set() and not subscription.ended:
             count = next(numbers)
-            number = f"online-{self._trial}-{count}"
+            number = f"{ONLINE}-{self._trial}-{count}"
             self._ledger.note(number, "unknown")
             self._ledger.note(number, *self._call(client, number, count % self._accounts))
             time.sleep(self._pause)
@@ -156,7 +165,7 @@ class OnlineTeller:
         target = (source + 1) % self._accounts
         try:
             client.call("transfer", self._way, number, self._trial, source + 1, target + 1, 1)
-        except TimeoutError as error:  # it is an OSError, as those of a connection that was lost
+        except TimeoutError as error:
             raise AssertionError(f"the call {number} was not answered in {LIMIT} s") from error
         except RemoteError as error:
             assert error.error in (500, 503), error

@@ -7,9 +7,11 @@ import pytest
 from tests.client import Entry
 from tests.faults import arena as arenas
 from tests.faults.arena import ACCOUNTS, Arena
-from tests.faults.customers import check_history, check_own_writes
+from tests.faults.customers import check_history, check_nothing_vanishes, check_own_writes
+from tests.faults.faults import FAULTS
 from tests.faults.test_transfers import Sum
 from tests.properties.judge import Broken
+from tests.server import ROOT
 
 CONNECTED = {"msg": "connected", "session": "a" * 17}
 
@@ -27,7 +29,7 @@ def test_a_write_that_the_server_did_not_hear_of_is_found(
     try:
         with pytest.raises(Broken, match="is not there after"), arena.trial("a lost write") as trial:
             trial.rest()
-            trial.progress = lambda *args: None
+            trial.progress = lambda *args, **kwargs: None
             arena.execute("ALTER TABLE bank_account DISABLE TRIGGER ALL")
             arena.execute("UPDATE bank_account SET last = 'nobody knows' WHERE id = 1")
     finally:
@@ -70,6 +72,21 @@ def test_a_transfer_that_was_undone_is_found() -> None:
     shown = {"msg": "added", "collection": "bank.transfer", "id": "1", "fields": {"number": "ann-1-0-7"}}
     with pytest.raises(Broken, match="not made"):
         check_history(log(shown), {}, {"ann-1-0-8"})
+
+
+def test_document_that_vanishes_is_found() -> None:
+    """Where its subscription has ended it may."""
+    shown = {"msg": "added", "collection": "bank.account", "id": "1", "fields": {"balance": 7, "version": 3}}
+    removed = {"msg": "removed", "collection": "bank.account", "id": "1"}
+    check_nothing_vanishes(log(shown, {"msg": "nosub", "id": "1"}, removed))
+    with pytest.raises(Broken, match="removed"):
+        check_nothing_vanishes(log(shown, removed))
+
+
+def test_every_fault_is_in_the_table_of_outcomes() -> None:
+    told = (ROOT / "docs" / "explanation" / "reliability.rst").read_text()
+
+    assert [name for name in FAULTS if f"``{name}``" not in told] == []
 
 
 def test_updated_before_its_data_is_found() -> None:

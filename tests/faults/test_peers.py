@@ -32,7 +32,7 @@ def peer(arena: Arena, link: Proxy) -> Iterator[DDDPServer]:
 
 def test_a_write_through_one_reaches_clients_of_both(arena: Arena, peer: DDDPServer) -> None:
     with (
-        arena.trial("two peers, no fault", urls=[arena.server.url, peer.url]) as trial,
+        arena.trial("two peers, no fault", servers=[arena.server, peer]) as trial,
         ExitStack() as clients,
     ):
         one, other = (clients.enter_context(server.client()) for server in (arena.server, peer))
@@ -51,7 +51,7 @@ def numbers(view) -> set[str]:
 
 def test_one_peer_is_cut_off(arena: Arena, peer: DDDPServer, link: Proxy) -> None:
     """The other serves its clients meanwhile, who see everything at once."""
-    with arena.trial("one of two peers is cut off for 3 s", urls=[arena.server.url, peer.url]) as trial:
+    with arena.trial("one of two peers is cut off for 3 s", servers=[arena.server, peer]) as trial:
         link.refuse()
         trial.fault()
         with arena.server.client() as client:
@@ -65,7 +65,7 @@ def test_one_peer_is_cut_off(arena: Arena, peer: DDDPServer, link: Proxy) -> Non
 
 
 def test_one_peer_hangs_in_the_network(arena: Arena, peer: DDDPServer, link: Proxy) -> None:
-    with arena.trial("one of two peers hears nothing for 3 s", urls=[arena.server.url, peer.url]) as trial:
+    with arena.trial("one of two peers hears nothing for 3 s", servers=[arena.server, peer]) as trial:
         link.freeze()
         trial.fault()
         trial.let_pass(3)
@@ -74,7 +74,7 @@ def test_one_peer_hangs_in_the_network(arena: Arena, peer: DDDPServer, link: Pro
 
 def test_one_peer_is_killed(arena: Arena, peer: DDDPServer) -> None:
     """Its clients find it again when it is back; those of the other notice nothing."""
-    with arena.trial("one of two peers is killed", urls=[arena.server.url, peer.url]) as trial:
+    with arena.trial("one of two peers is killed", servers=[arena.server, peer]) as trial:
         peer.kill()
         trial.fault()
         trial.progress(10)

@@ -107,4 +107,5 @@ def test_lock_timeouts(arena: Arena) -> None:
 
 
 def count_failed(trial: Trial) -> None:
+    trial.until(lambda: trial.ledger.count("failed") >= 5, "transactions that fail each other")
     trial.fault(trial.ledger.count("failed"))
