@@ -458,14 +458,31 @@ def test_the_guide_to_user_rel(todo: Reader) -> None:
         client.wait(lambda view: not view.documents("tasks.list") and not view.documents("tasks.task"))
 
 
+REPRICE = """
+from dddp.api import method
+
+@method
+def reprice_all(call):
+    for book in models.Book.objects.all():
+        book.price = 1
+        book.save()
+
+API.register([reprice_all])
+"""
+
+
 def test_the_guide_to_publishing_by_hand(tmp_path: Path) -> None:
-    (block,) = [each for each in blocks(DOCS / "how-to" / "publish-by-hand.rst") if each.file]
-    with bookstore_with(block.text, tmp_path) as server, server.client() as client:
+    status, dashboard = [each for each in blocks(DOCS / "how-to" / "publish-by-hand.rst") if each.file]
+    with bookstore_with(status.text + dashboard.text + REPRICE, tmp_path) as server, server.client() as client:
         client.subscribed("Status")
         first = client.documents("status")["shop"]
         client.wait(lambda view: view.documents("status")["shop"]["time"] != first["time"])
+        client.subscribed("Dashboard")
+        totals = client.documents("dashboard")["books"]
+        client.call("reprice_all")
+        client.wait(lambda view: view.documents("dashboard")["books"]["worth"] == "720.00")
 
-        assert first["books"] == 720
+        assert first["books"] == totals["books"] == 720
 
 
 def test_the_guide_to_testing(tmp_path: Path) -> None:
