@@ -473,7 +473,10 @@ API.register([reprice_all])
 
 def test_the_guide_to_publishing_by_hand(tmp_path: Path) -> None:
     status, dashboard = [each for each in blocks(DOCS / "how-to" / "publish-by-hand.rst") if each.file]
-    with bookstore_with(status.text + dashboard.text + REPRICE, tmp_path) as server, server.client() as client:
+    with (
+        bookstore_with(status.text + dashboard.text + REPRICE, tmp_path) as server,
+        server.client() as client,
+    ):
         client.subscribed("Status")
         first = client.documents("status")["shop"]
         client.wait(lambda view: view.documents("status")["shop"]["time"] != first["time"])
