@@ -14,8 +14,8 @@ from typing import Any, TypeAlias
 
 from django.apps import apps
 from django.db import connections
-from django.db.models import ManyToManyField, Model, Q
-from django.db.models.signals import m2m_changed, post_delete, post_migrate, post_save
+from django.db.models import ForeignKey, ManyToManyField, Model, Q
+from django.db.models.signals import m2m_changed, post_delete, post_migrate, post_save, pre_delete
 
 from dddp.changes import Table
 from dddp.feed.capture import VENDOR, CapturedTable, triggered_tables
@@ -47,9 +47,11 @@ def connect_signals(tables: Sequence[CapturedTable]) -> None:
     for model in apps.get_models(include_auto_created=True):
         if capture.tables_of(model):
             post_save.connect(capture.saved, sender=model, weak=False, dispatch_uid=UID)
-        if capture.captures(model):
+        if capture.captures(model) and not model._meta.auto_created:
             # Not for a child of a captured model: a listener makes Django load the rows of a bulk delete.
             post_delete.connect(capture.deleted, sender=model, weak=False, dispatch_uid=UID)
+        if links := capture.links_to(model):
+            pre_delete.connect(capture.unlinked(links), sender=model, weak=False, dispatch_uid=UID)
         for relation in model._meta.local_many_to_many:
             through = relation.remote_field.through
             if through is not None and capture.captures(through):
@@ -60,7 +62,7 @@ def connect_signals(tables: Sequence[CapturedTable]) -> None:
 def disconnect_signals() -> None:
     """Undo ``connect_signals``."""
     for model in apps.get_models(include_auto_created=True):
-        for signal in (post_save, post_delete, m2m_changed):
+        for signal in (post_save, pre_delete, post_delete, m2m_changed):
             signal.disconnect(sender=model, dispatch_uid=UID)
     post_migrate.disconnect(dispatch_uid=UID)
 
@@ -95,6 +97,16 @@ class SignalCapture:
             )
         return self._written[model]
 
+    def links_to(self, model: type[Model]) -> list[ForeignKey[Any, Any]]:
+        """The foreign keys to this model in captured many-to-many tables that Django has made by itself."""
+        return [
+            field
+            for through in apps.get_models(include_auto_created=True)
+            if through._meta.auto_created and self.captures(through)
+            for field in through._meta.local_fields
+            if isinstance(field, ForeignKey) and _table(field.related_model) == _table(model)
+        ]
+
     def saved(
         self, sender: type[Model], instance: Model, using: str, update_fields: Any = None, **options: Any
     ) -> None:
@@ -105,6 +117,17 @@ class SignalCapture:
     def deleted(self, sender: type[Model], instance: Model, using: str, **options: Any) -> None:
         # A child's parents are deleted, and announced, as instances of their own.
         self._note(using, sender, [_key(instance, sender)])
+
+    def unlinked(self, links: list[ForeignKey[Any, Any]]) -> Any:
+        """The pre_delete handler of a model at an end of these: Django deletes their rows without a signal."""
+
+        def handle(sender: type[Model], instance: Model, using: str, **options: Any) -> None:
+            for link in links:
+                if self._must_note(using, link.model):
+                    rows = link.model._base_manager.using(using).filter(**{link.name: instance})
+                    self._note(using, link.model, list(rows.values_list("pk", flat=True)))
+
+        return handle
 
     def relinked(self, relation: ManyToManyField[Any, Any]) -> Any:
         """The m2m_changed handler of one many-to-many field: notes the rows of its table in between."""

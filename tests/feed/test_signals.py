@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -176,6 +177,32 @@ def test_many_to_many_rows_are_noted_as_they_come_and_go(feed, reverse):
     assert {change.table for change in added + removed + set_again + cleared} == {label_places}
 
 
+@pytest.mark.parametrize("atomic", [True, False])
+@pytest.mark.parametrize("bulk", [True, False])
+@pytest.mark.parametrize(("end", "table"), [(Label, label), (ProxyPlace, place), (Restaurant, restaurant)])
+def test_many_to_many_rows_go_with_either_end(feed, end, table, bulk, atomic):
+    """Django deletes the rows of a many-to-many table of its own making without a signal."""
+    old, bath = Label.objects.create(name="old"), Restaurant.objects.create(name="Bath", stars=2)
+    old.places.add(bath)
+    feed.events()
+
+    with transaction.atomic() if atomic else contextlib.nullcontext():
+        end.objects.all().delete() if bulk else end.objects.get().delete()
+
+    tables = {change.table for change in feed.changes() if change.kind is Kind.GONE}
+    assert {label_places, table} <= tables
+
+
+def test_symmetrical_many_to_many_rows_go_with_either_end(feed):
+    one, two = Label.objects.create(name="1"), Label.objects.create(name="2")
+    one.friends.add(two)
+    feed.events()
+
+    two.delete()
+
+    assert [change.kind for change in feed.changes() if change.table == label_friends] == [Kind.GONE] * 2
+
+
 def test_symmetrical_many_to_many_changes_the_table_as_a_whole(feed):
     """Django inserts the mirrored rows after the signal. Rows that go are noted by their keys, both of them."""
     one, two = Label.objects.create(name="1"), Label.objects.create(name="2")
@@ -296,7 +323,8 @@ def test_handlers_keep_quiet_before_migrate(feed):
 def test_uncaptured_models_have_no_handlers(feed):
     """A listener would make Django load the rows of a bulk delete."""
     from django.contrib.auth.models import User
-    from django.db.models.signals import post_delete, post_save
+    from django.db.models.signals import post_delete, post_save, pre_delete
 
     assert not post_save.has_listeners(User)
+    assert not pre_delete.has_listeners(User)
     assert not post_delete.has_listeners(User)
