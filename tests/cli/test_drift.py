@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg2
 import pytest
 
+from tests.polling import until
 from tests.server import ROOT, DDDPServer, fresh_database, run_django
 
 FILES = {
@@ -47,14 +51,17 @@ INTERRUPT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE applic
 class Sales:
     """A project with a partitioned table, and its server."""
 
-    def __init__(self, folder: Path, database: str) -> None:
+    def __init__(self, folder: Path, database: str, *options: str) -> None:
         for name, text in FILES.items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(text)
         self.folder = folder
         self.database = database
         self.server = DDDPServer(
-            "sales_settings", {"DATABASE_URL": database}, path=(folder, ROOT, ROOT / "bookstore_example")
+            "sales_settings",
+            {"DATABASE_URL": database},
+            path=(folder, ROOT, ROOT / "bookstore_example"),
+            options=["-v2", *options],
         )
 
     def execute(self, statement: str, *parameters: Any) -> None:
@@ -75,9 +82,10 @@ class Sales:
 
 
 @pytest.fixture
-def sales(tmp_path: Path) -> Iterator[Sales]:
+def sales(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Sales]:
+    """With the command line's options that the test names."""
     with fresh_database("sales") as database:
-        sales = Sales(tmp_path, database)
+        sales = Sales(tmp_path, database, *getattr(request, "param", ()))
         sales.execute(TABLE)
         sales.execute(LEAF.format(year=2026))
         sales.manage("migrate", "--verbosity=0")
@@ -99,3 +107,24 @@ def test_partition_made_under_a_running_server(sales: Sales) -> None:
         assert all(f"{events}.sale_{year} is missing" in second for year in (2027, 2028))
         assert "up to date again" in mended
         assert len([line for line in sales.server.log if "capture in the database" in line]) == 3
+
+
+@pytest.mark.parametrize("sales", [["--workers=2"]], indirect=True)
+def test_worker_is_replaced_where_a_partition_lacks_triggers(sales: Sales) -> None:
+    """A server would not begin so, and does not change to other code; one that runs goes on with what it has."""
+    sales.execute(LEAF.format(year=2027))
+    dead = min(workers(sales.server))
+    os.kill(dead, signal.SIGKILL)
+    sales.server.wait_for_log("capture is out of date for sales.sale")
+    until(lambda: len(workers(sales.server) - {dead}) == 2, 20)
+    before = workers(sales.server)
+    os.kill(sales.server.pid, signal.SIGHUP)
+    sales.server.wait_for_log("those of the old code stay")
+
+    assert workers(sales.server) == before
+    with sales.server.client() as client:
+        client.subscribed("AllSales")
+
+
+def workers(server: DDDPServer) -> set[int]:
+    return {child.pid for child in psutil.Process(server.pid).children()}
