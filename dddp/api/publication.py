@@ -252,7 +252,8 @@ class Publication:
                 f"publication {cls.wire_name()}: {given!r} is no queryset; give querysets or pairs of a queryset "
                 "and its collection"
             )
-        queryset = given.all()
+        # The declared object itself: what it is as a live query is worked out once for all who subscribe to it.
+        queryset = given if isinstance(given, QuerySet) else given.all()
         return Selection(queryset, cls._collection(queryset.model, reference))
 
     @classmethod

@@ -25,7 +25,7 @@ from dddp.livequery.liveset import Delta, LiveSet, LiveSets
 from dddp.livequery.predicate import SetSpec
 from dddp.livequery.query import NO_KEYS, LiveQuery, Moving, Phase
 from dddp.livequery.read import NOTHING, MoveIn, Read, Related, Rows
-from dddp.livequery.spec import Fields, QuerySpec
+from dddp.livequery.spec import Fields, Identity, QuerySpec
 from dddp.livequery.step import Step
 from dddp.livequery.window import Place, Ranking, Window
 
@@ -46,7 +46,7 @@ class Router:
         self.move_ins = 0  #: reads of rows that entered through a live set
         self._clock = 0
         self._tokens = 0
-        self._queries: dict[QuerySpec, LiveQuery] = {}
+        self._queries: dict[Identity, LiveQuery] = {}
         self._dependents: dict[Table, Dependents] = {}
         self._due: dict[LiveQuery, None] = {}  #: to be read, first come first served
         self._moving: dict[LiveQuery, None] = {}  #: to be told the rows that have entered through a live set
@@ -67,15 +67,20 @@ class Router:
         """Every table some live query reads."""
         return frozenset(self._dependents)
 
+    def living(self, identity: Identity) -> QuerySpec | None:
+        """The spec of the live query with an identity, if there is one."""
+        query = self._queries.get(identity)
+        return None if query is None else query.spec
+
     def open(self, spec: QuerySpec) -> tuple[LiveQuery, bool]:
         """The live query for ``spec``, and whether it is new: then ``begin`` it once its tables are listened to.
 
         Each ``open`` is one use, given back by ``close``.
         """
-        query = self._queries.get(spec)
+        query = self._queries.get(spec.identity)
         new = query is None
         if query is None:
-            query = self._queries[spec] = LiveQuery(spec, self.documents)
+            query = self._queries[spec.identity] = LiveQuery(spec, self.documents)
             for table in spec.reads:
                 self._dependents.setdefault(table, Dependents(table)).add(query)
             for values in query.sets:
@@ -115,7 +120,7 @@ class Router:
         """Take the query out of all indexes; nothing reaches it any more, and its like is a new query."""
         query.phase = Phase.CLOSED
         query.reading = None
-        del self._queries[query.spec]
+        del self._queries[query.spec.identity]
         self._due.pop(query, None)
         self._repeat.pop(query, None)
         self._moving.pop(query, None)

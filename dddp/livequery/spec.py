@@ -15,10 +15,15 @@ from dddp.changes import Row, Table
 from dddp.livequery.predicate import Predicate, SetSpec
 from dddp.livequery.window import Window
 
-__all__ = ["Fields", "QuerySpec", "Shape"]
+__all__ = ["Fields", "Identity", "QuerySpec", "Shape"]
 
 Fields: TypeAlias = Mapping[str, bytes]
 """Field name -> its encoded member, the name included: ``{"title": b'"title":"Emma"'}``."""
+
+
+Identity: TypeAlias = tuple[Any, ...]
+"""What two queries have in common that would always give the same documents: database, collection, what stands for SQL
+and parameters, published fields. Hashable."""
 
 
 class Shape(Protocol):
@@ -40,7 +45,7 @@ class Shape(Protocol):
 class QuerySpec:
     """One query to keep live. Two specs are equal when they would always give the same documents."""
 
-    identity: tuple[Any, ...]  #: (database, collection, what stands for SQL and parameters, fields): hashable
+    identity: Identity
     shape: Shape
     reads: frozenset[Table]  #: every table whose changes may change the result, ``shape.table`` included
     fields: frozenset[str] | None = None  #: the published fields; None publishes all

@@ -6,7 +6,7 @@ Nothing here runs a query; a connection is used to write out SQL as it would be 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from django.db.models.sql import Query
 from dddp.changes import Table
 from dddp.errors import QueryRefused
 from dddp.livequery.predicate import Predicate, SetSpec
-from dddp.livequery.spec import QuerySpec
+from dddp.livequery.spec import Identity, QuerySpec
 from dddp.livequery.window import Window
 from dddp.orm.columns import Refused
 from dddp.orm.compiler import NotCompilable, compile_predicate, nothing, sets_of
@@ -58,6 +58,7 @@ def specify(
     database: str | None = None,
     captured: frozenset[Table],
     columns: Mapping[Table, Iterable[str]] | None = None,
+    living: Callable[[Identity], QuerySpec | None] | None = None,
 ) -> QuerySpec:
     """Make the spec of a queryset's documents in a shape.
 
@@ -65,6 +66,7 @@ def specify(
         database: alias; by default ``database_of`` the queryset.
         captured: the tables whose changes reach the feed.
         columns: what the feed carries of them besides keys, foreign keys and the fields of the shape.
+        living: gives the spec that a query with this identity has already, if there is one.
 
     Raises:
         QueryRefused: it cannot be kept live; the message names why and what to change.
@@ -78,9 +80,13 @@ def specify(
     reads = _one(shape.reads | {shape.table, *relations})
     _refuse_uncaptured(reads - captured, shape)
     fields = _published_fields(queryset.query, shape)
+    identity = (alias, shape.name, _as_sent(sql, params, alias), fields)
+    known = living(identity) if living is not None else None
+    if known is not None:
+        return known
     spec = partial(
         QuerySpec,
-        identity=(alias, shape.name, _as_sent(sql, params, alias), fields),
+        identity=identity,
         shape=shape,
         reads=reads,
         fields=fields,

@@ -32,6 +32,7 @@ from dddp.orm.reads import ReadFailed, read
 from dddp.orm.rows import RowType, ValueUndecodable
 from dddp.orm.tables import model_of
 from dddp.runtime.pool import FAILURES, Pool
+from dddp.runtime.specs import Specs
 from dddp.transport.contract import Batch
 
 __all__ = ["LiveDatabase", "OnQuery"]
@@ -69,6 +70,7 @@ class LiveDatabase:
         self.captured = {table.table: table for table in registry.captured_tables(alias)}
         self.columns = {table: captured.columns for table, captured in self.captured.items()}
         self.router = Router()
+        self.specs = Specs(alias, self.columns, self.router.living)
         self.pools = [readers]  #: whose connections are not trusted after an interruption of the feed
         self.interrupted: Callable[[], None] = _nothing  #: called after each; it must not wait
         self._readers = readers

@@ -23,7 +23,7 @@ import gevent
 from dddp.livequery.step import FirstMessages
 from dddp.mergebox import MergeBox
 from dddp.protocol.messages import is_counted
-from dddp.runtime.replay import Entry, Matter, ReplayLog, size_of
+from dddp.runtime.replay import Entry, Matter, ReplayLog
 from dddp.transport.contract import Batch, Channel
 
 __all__ = ["Outbox", "first_batches"]
@@ -127,7 +127,7 @@ class Outbox:
         if self._waiting is None:
             self._waiting = deque()
         self._waiting.extend(map(Entry, batches))
-        self._free += sum(map(size_of, batches))
+        self._free += sum(batch.size for batch in batches)
         self.pump()
 
     @property
@@ -146,7 +146,7 @@ class Outbox:
         if self._waiting is None:
             self._hand(Entry(batch, 0, settles))
             return
-        entry = Entry(batch, size_of(batch), settles)
+        entry = Entry(batch, batch.size, settles)
         self._waiting.append(entry)
         self._charged += entry.charge
         if self._charged > self._limit:
@@ -198,7 +198,7 @@ class Outbox:
         self._end_lag()
         batches = first_batches(self.box.catch_up())
         waiting.extendleft(map(Entry, reversed(batches)))
-        self._free += sum(map(size_of, batches))
+        self._free += sum(batch.size for batch in batches)
 
     def charge(self, size: int) -> None:
         """So many more bytes are held back."""
@@ -215,8 +215,8 @@ class Outbox:
             return
         batch = Batch(messages)
         position = next(number for number, entry in enumerate(self._waiting) if entry is place)
-        self._waiting[position] = Entry(batch, size_of(batch))
-        self._charged += size_of(batch)
+        self._waiting[position] = Entry(batch, batch.size)
+        self._charged += batch.size
 
     def _end_lag(self) -> Entry | None:
         place, self._place = self._place, None
@@ -243,7 +243,7 @@ class Outbox:
             overflown: called, by another greenlet, when it is exceeded later.
         """
         self.box.flush()
-        entries = (entry._replace(charge=size_of(entry.batch)) for entry in self._waiting or ())
+        entries = (entry._replace(charge=entry.batch.size) for entry in self._waiting or ())
         self._channel = NOWHERE
         self._waiting = deque(entries)
         self._charged = sum(entry.charge for entry in self._waiting)
@@ -303,7 +303,7 @@ class Outbox:
 
 def _free_of(entry: Entry) -> int:
     """The bytes of an entry that is not charged."""
-    return 0 if entry.charge else size_of(entry.batch)
+    return 0 if entry.charge else entry.batch.size
 
 
 def first_batches(messages: Sequence[bytes]) -> Sequence[Batch]:

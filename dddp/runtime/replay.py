@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 from dddp.transport.contract import Batch
 
-__all__ = ["Entry", "Matter", "ReplayLog", "size_of"]
+__all__ = ["Entry", "Matter", "ReplayLog"]
 
 Matter: TypeAlias = tuple[type, str]
 """A method call or a subscription, by the type of the message that began it and the client's id for it."""
@@ -48,7 +48,7 @@ class ReplayLog:
     def add(self, entry: Entry) -> None:
         """Note that an entry has been sent."""
         self._entries.append(entry)
-        self._size += size_of(entry.batch)
+        self._size += entry.batch.size
         while self._size > self._limit:
             self._drop()
 
@@ -83,9 +83,4 @@ class ReplayLog:
     def _drop(self) -> None:
         entry = self._entries.popleft()
         self.start += len(entry.batch.messages)
-        self._size -= size_of(entry.batch)
-
-
-def size_of(batch: Batch) -> int:
-    """The bytes of its messages."""
-    return sum(map(len, batch.messages))
+        self._size -= entry.batch.size

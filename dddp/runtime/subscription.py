@@ -18,7 +18,7 @@ from dddp.errors import MeteorError, QueryRefused
 from dddp.livequery.query import LiveQuery
 from dddp.livequery.spec import QuerySpec
 from dddp.mergebox import HandSource, Source
-from dddp.orm.queries import database_of, specify
+from dddp.orm.queries import database_of
 from dddp.protocol.ejson import member
 from dddp.protocol.messages import ABSENT
 from dddp.runtime.failurelog import failure_log
@@ -146,10 +146,7 @@ class Run:
         live = self.connection.databases.get(alias)
         if live is None:
             raise QueryRefused(f"The database {alias!r} is not PostgreSQL: its rows cannot be kept live")
-        captured = frozenset(live.captured)
-        shape = selection.collection.shape
-        spec = specify(selection.queryset, shape, database=alias, captured=captured, columns=live.columns)
-        return spec, live
+        return live.specs.spec(selection.queryset, selection.collection.shape), live
 
     # --- live queries
 

@@ -28,12 +28,20 @@ class Batch:
         messages: UTF-8 texts, in order. They arrive contiguously.
     """
 
-    __slots__ = ("_encoded", "_framed", "messages")
+    __slots__ = ("_encoded", "_framed", "_size", "messages")
 
     def __init__(self, messages: Iterable[bytes]) -> None:
         self.messages = tuple(messages)
         self._encoded: dict[Encoding, bytes] = {}
         self._framed: dict[Encoding, Batch] | None = None
+        self._size: int | None = None
+
+    @property
+    def size(self) -> int:
+        """The bytes of its messages, counted once."""
+        if self._size is None:
+            self._size = sum(map(len, self.messages))
+        return self._size
 
     def encoded(self, encoding: Encoding) -> bytes:
         """Return the messages as `encoding` writes them: the same object at every call."""
