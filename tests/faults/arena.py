@@ -320,7 +320,7 @@ class Trial:
         """The moment of truth."""
         if "count" not in self._work:
             self.progress(5)
-        self.progress(1, prefix=ONLINE)  # methods are served again, too
+            self.progress(1, prefix=ONLINE)  # methods are served again, too
         self.rest(finish="count" in self._work)
         self._check_ledger()
         now = self._documents()

@@ -22,7 +22,10 @@ def cluster() -> Iterator[Cluster]:
 def arenas(cluster: Cluster) -> Iterator[Callable[..., Arena]]:
     """One server for all trials, for each way of capturing and number of workers that is asked for."""
     with ExitStack() as stack:
-        yield functools.cache(lambda *which: stack.enter_context(Arena(cluster, *which)))
+        arena = functools.cache(
+            lambda capture, workers: stack.enter_context(Arena(cluster, capture, workers))
+        )
+        yield lambda capture, workers=1: arena(capture, workers)
 
 
 @pytest.fixture(scope="module", params=["triggers", "signals"])

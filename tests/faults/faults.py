@@ -15,6 +15,7 @@ from typing import Any
 import psycopg2
 
 from tests.faults.arena import Trial
+from tests.faults.tellers import ONLINE
 
 __all__ = ["ANYWHERE", "FAULTS", "FEED", "OF_WORKERS", "OTHERS", "Fault", "end_sessions"]
 
@@ -338,11 +339,11 @@ def table_locked(trial: Trial) -> None:
 @fault("resources")
 def table_locked_for_long(trial: Trial) -> None:
     """A table is locked past ``STATEMENT_TIME_LIMIT``, methods fail with 503, and the listener is terminated."""
-    before = trial.ledger.failures("503")
+    before = trial.ledger.count("failed", ONLINE)
     with exclusively(trial, "bank_account"):
         end_sessions(trial, FEED)
         trial.let_pass(4)
-        trial.until(lambda: trial.ledger.failures("503") > before, "a method that fails with 503")
+        trial.until(lambda: trial.ledger.count("failed", ONLINE) > before, "a method that fails")
 
 
 @fault("resources")

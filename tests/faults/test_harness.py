@@ -75,12 +75,12 @@ def test_a_transfer_that_was_undone_is_found() -> None:
 
 
 def test_document_that_vanishes_is_found() -> None:
-    """Where its subscription has ended it may."""
+    """When its subscription ends it may."""
     shown = {"msg": "added", "collection": "bank.account", "id": "1", "fields": {"balance": 7, "version": 3}}
     removed = {"msg": "removed", "collection": "bank.account", "id": "1"}
-    check_nothing_vanishes(log(shown, {"msg": "nosub", "id": "1"}, removed))
+    check_nothing_vanishes(log(shown, removed, {"msg": "nosub", "id": "1"}, {"msg": "ping"}))
     with pytest.raises(Broken, match="removed"):
-        check_nothing_vanishes(log(shown, removed))
+        check_nothing_vanishes(log(shown, removed, {"msg": "ping"}))
 
 
 def test_every_fault_is_in_the_table_of_outcomes() -> None:
