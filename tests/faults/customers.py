@@ -182,20 +182,31 @@ def check_history(log: Iterable[Entry], states: Mapping[tuple[str, int], int], n
     return count
 
 
-def check_nothing_vanishes(log: Iterable[Entry]) -> None:
-    """Who follows the whole bank is told that documents go only when a subscription ends: none is ever deleted.
+def check_nothing_vanishes(log: Sequence[Entry]) -> None:
+    """Who has the whole bank is told that documents go only when that subscription ends: none is ever deleted.
 
     ``nosub`` follows them at once then, or the session has been cut off before.
     """
-    gone: list[Any] = []
-    for _, message in sessions(log):
+    banks = {entry.message["id"] for entry in log if _asks_for_bank(entry)}
+    has_all, gone = False, []
+    for view, message in sessions(log):
         match message.get("msg"):
-            case "removed":
+            case "connected" if not view:
+                has_all, gone = False, []
+            case "ready" if banks & {*message["subs"]}:
+                has_all = True
+            case "nosub":
+                has_all, gone = has_all and message["id"] not in banks, []
+            case "removed" if has_all:
                 gone.append(message)
-            case "nosub" | "connected":
-                gone.clear()
-        if gone and message.get("msg") != "removed":
+                continue
+        if gone:
             raise Broken(f"documents that are there were removed: {gone}, and then came {message}")
+
+
+def _asks_for_bank(entry: Entry) -> bool:
+    message = entry.message
+    return entry.direction == ">" and isinstance(message, dict) and message.get("name") == "Bank"
 
 
 def check_own_writes(log: Iterable[Entry]) -> None:

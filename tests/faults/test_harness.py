@@ -75,12 +75,14 @@ def test_a_transfer_that_was_undone_is_found() -> None:
 
 
 def test_document_that_vanishes_is_found() -> None:
-    """When its subscription ends it may."""
+    """It may while not all have come, and when the subscription ends."""
+    sub = Entry(0.0, ">", {"msg": "sub", "id": "b", "name": "Bank", "params": [1]})
     shown = {"msg": "added", "collection": "bank.account", "id": "1", "fields": {"balance": 7, "version": 3}}
     removed = {"msg": "removed", "collection": "bank.account", "id": "1"}
-    check_nothing_vanishes(log(shown, removed, {"msg": "nosub", "id": "1"}, {"msg": "ping"}))
+    ready, nosub, ping = {"msg": "ready", "subs": ["b"]}, {"msg": "nosub", "id": "b"}, {"msg": "ping"}
+    check_nothing_vanishes([sub, *log(shown, removed, ready, shown, removed, nosub, ping)])
     with pytest.raises(Broken, match="removed"):
-        check_nothing_vanishes(log(shown, removed, {"msg": "ping"}))
+        check_nothing_vanishes([sub, *log(shown, ready, removed, ping)])
 
 
 def test_every_fault_is_in_the_table_of_outcomes() -> None:
