@@ -216,12 +216,25 @@ class Router:
             yield from self._drain()
 
     def rows_read(self, read: Read, rows: Rows, related: Related = NOTHING) -> Iterator[Effect]:
-        """A read reports its rows; they are applied when the feed has caught up with its snapshot."""
+        """A read reports its rows; they are applied when the feed has caught up with its snapshot.
+
+        A query without rows was left out, since others had taken the read's time: its turn comes again.
+        """
         if self._reads.get(read.token) is read:
             read.rows = rows
             read.related = related
+            self._put_back(read, rows)
             yield from self._apply_if_complete(read)
             yield from self._drain()
+
+    def _put_back(self, read: Read, rows: Rows) -> None:
+        """Have the queries read again that a read has left out."""
+        if len(rows) == len(read.specs):
+            return
+        for query in read.queries:
+            if query.reading is read and query.spec not in rows:
+                query.reading = None
+                self._read_again(query, self._repeat if read.holding else self._due)
 
     def read_failed(self, read: Read, spec: QuerySpec | None, error: Exception) -> Iterator[Effect]:
         """A read raised. ``spec`` names the query at fault, which is closed; None blames the database.

@@ -298,6 +298,38 @@ def test_dispatch_waits_for_a_holding_read(edge: Edge) -> None:
     assert B in watching.keys
 
 
+def test_query_that_a_read_has_left_out_is_due_again(edge: Edge) -> None:
+    first, second = edge.open(spec("first")), edge.open(spec("second"))
+    read = edge.start_read()
+    edge.snapshot(read, before(100))
+    edge.do(edge.router.rows_read(read, {first.spec: {A: document(1)}}))
+    edge.receive(Mark(read.token))
+    assert first.settled and not second.settled
+
+    again = edge.start_read()
+    assert again.queries == (second,) and not again.holding
+
+
+def test_dispatch_goes_on_between_the_queries_that_a_holding_read_has_left_out(edge: Edge) -> None:
+    watching = edge.settled(by_predicate(), a=4)
+    first, second = edge.open(spec("first")), edge.open(spec("second"))
+    read = edge.start_read()
+    edge.snapshot(read, before(100))
+    edge.rows(read, a=4)
+    edge.receive(write(150, a=6), Mark(read.token))
+    holding = edge.start_read()
+    assert holding.holding and holding.queries == (first, second)
+    edge.snapshot(holding, before(200))
+    edge.receive(write(200, b=8))
+    assert B not in watching.keys
+
+    edge.do(edge.router.rows_read(holding, {first.spec: {A: document(6)}}))
+
+    assert B in watching.keys
+    again = edge.start_read()
+    assert again.queries == (second,) and again.holding
+
+
 def test_failure_of_a_holding_read_lets_dispatch_go_on(edge: Edge) -> None:
     watching = edge.settled(by_predicate(), a=4)
     failing = edge.open(spec())

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg2
 import pytest
 from django.db import connection, connections, models, transaction
-from django.db.models import Count, Exists, F, OuterRef, Subquery, Value, Window
+from django.db.models import Count, Exists, F, Func, OuterRef, Subquery, Value, Window
 from django.db.models.functions import Rank
 
 from dddp.changes import Snapshot
@@ -171,6 +171,17 @@ def other_session() -> Any:
     other = psycopg2.connect(**connection.get_connection_params())
     other.autocommit = True
     return other
+
+
+def test_slow_query_leaves_out_those_behind_it(works: list[Work]) -> None:
+    """Quick ones go together; one that has taken the time is the last."""
+    sleep = Func(Value(0.3), function="pg_sleep", output_field=models.TextField())
+    slow = spec(Work.objects.filter(title="Emma").alias(slept=sleep).filter(slept__isnull=False))
+    first, second, last = (spec(Work.objects.filter(year=year)) for year in (1815, 1871, 1900))
+
+    assert set(run(first, second, slow, last).rows) == {first, second, slow}
+    assert set(run(slow, first).rows) == {slow}
+    assert set(run(first, second, last).rows) == {first, second, last}
 
 
 def test_snapshot_is_that_of_the_rows(works: list[Work]) -> None:
