@@ -41,11 +41,16 @@ class Signature:
     """The parameters of a function that a client calls; the first one (``self``, ``call``) is the server's.
 
     Raises:
-        ImproperlyDeclared: the function takes no first parameter, a keyword must be given, or an annotation is
-            none that a client can meet.
+        ImproperlyDeclared: the function is async, takes no first parameter, a keyword must be given, or an
+            annotation is none that a client can meet.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise ImproperlyDeclared(
+                f"{function.__qualname__}() is async; make it a plain def: each call has a greenlet of its own, and "
+                "one that waits holds up no other client"
+            )
         parameters = list(inspect.signature(function).parameters.values())
         if not parameters or parameters[0].kind is inspect.Parameter.KEYWORD_ONLY:
             raise ImproperlyDeclared(

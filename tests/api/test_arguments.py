@@ -228,6 +228,17 @@ def test_a_required_keyword_is_a_mistake():
         Signature(function)
 
 
+def test_an_async_function_is_a_mistake():
+    async def coroutine(call): ...
+
+    async def generator(call):
+        yield
+
+    for function in (coroutine, generator):
+        with pytest.raises(ImproperlyDeclared, match=r"is async; .* def"):
+            Signature(function)
+
+
 def test_a_function_without_a_first_parameter_is_a_mistake():
     def function(): ...
 
