@@ -92,7 +92,8 @@ def _about_capture(alias: str, status: capture.Status) -> Iterator[CheckMessage]
 
 
 def check_reruns(databases: Sequence[str] | None, **options: Any) -> list[CheckMessage]:
-    """The ``queries`` of a publication should be followed without SQL, or ``rerun_accepted`` say why not.
+    """The ``queries`` of a publication should be followed without SQL, or ``rerun_accepted`` say why not; none may be
+    refused.
 
     What ``get_queries`` makes is not known before somebody subscribes; ``manage.py ddp_explain`` tells.
     """
@@ -101,8 +102,8 @@ def check_reruns(databases: Sequence[str] | None, **options: Any) -> list[CheckM
     return [
         message
         for publication in API.publications.values()
-        if is_static(publication) and not publication.rerun_accepted
-        for message in _reruns_of(publication)
+        if is_static(publication)
+        for message in _about_queries(publication)
     ]
 
 
@@ -116,10 +117,16 @@ def _can_tell(databases: Sequence[str]) -> bool:
     return set(ours) <= set(databases) and all(capture_status(alias).ready for alias in ours)
 
 
-def _reruns_of(publication: type[Publication]) -> Iterator[CheckMessage]:
+def _about_queries(publication: type[Publication]) -> Iterator[CheckMessage]:
     name = publication.wire_name()
     for each in explain_static(API, publication):
-        if each.is_rerun:
+        if each.kind == "refused":
+            yield Warning(
+                f"Publication {name}: its queryset of {each.collection} is refused: {each.reason}",
+                hint="Until then whoever subscribes gets error 500.",
+                id="dddp.W006",
+            )
+        elif each.is_rerun and not publication.rerun_accepted:
             yield Warning(
                 f"Publication {name}: its queryset of {each.collection} is run again after each batch of changes, "
                 f"because {each.reason}.",

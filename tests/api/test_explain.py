@@ -345,6 +345,19 @@ def test_queries_of_one_user_that_are_run_again_are_a_warning(migrated):
     assert [message.id for message in checks.check_reruns(databases=["default"])] == ["dddp.W003"]
 
 
+@pytest.mark.parametrize("accepted", ["", "Prices change at night only."])
+def test_static_queries_that_are_refused_are_a_warning(migrated, accepted):
+    """Nobody can subscribe to them: no cost that one may accept."""
+    declared("Titles", queries=[Book.objects.values("title")], rerun_accepted=accepted)
+    migrated()
+
+    (message,) = checks.check_reruns(databases=["default"])
+
+    assert message.id == "dddp.W006"
+    assert "Publication Titles: its queryset of bookstore.book is refused" in message.msg
+    assert "Use .only() instead of values()" in message.msg
+
+
 def test_an_accepted_rerun_is_no_warning(migrated):
     declared(
         "Cheapest",
