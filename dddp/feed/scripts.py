@@ -7,7 +7,7 @@ from importlib import resources
 
 __all__ = ["FUNCTIONS", "literal", "quoted", "script", "version"]
 
-FUNCTIONS = ("mark.sql", "note.sql", "flush.sql")
+FUNCTIONS = ("renew.sql", "mark.sql", "note.sql", "flush.sql")
 """The functions that are alike in every database. They may be run again at any time: no table is locked."""
 
 DERIVED = ("read.sql", "branch.sql", "capture.sql")

@@ -156,6 +156,9 @@ SILENT = "LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
         f"CREATE OR REPLACE FUNCTION dddp_flush() RETURNS trigger {SILENT}",
         f"CREATE OR REPLACE FUNCTION dddp_capture_id_6eb00b73_v1() RETURNS trigger {SILENT}",
         "CREATE OR REPLACE FUNCTION dddp_append(added text) RETURNS void LANGUAGE plpgsql AS 'BEGIN END'",
+        "DROP FUNCTION dddp_append(text); "
+        "CREATE FUNCTION dddp_append(added text) RETURNS text LANGUAGE sql AS 'SELECT added'",
+        "CREATE FUNCTION dddp_outdated() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
         "ALTER FUNCTION dddp_flush() RESET search_path",
         "ALTER FUNCTION dddp_flush() SECURITY INVOKER",
         "DROP FUNCTION dddp_capture_id_6eb00b73_v1() CASCADE",

@@ -15,12 +15,10 @@ DECLARE
 BEGIN
     BEGIN
         IF TG_OP <> 'DELETE' THEN
-            SELECT array_agg(t.key) INTO keys
-            FROM (SELECT {key}::text FROM dddp_new LIMIT {schema}.dddp_key_limit() + 1) t(key);
+            keys := ARRAY(SELECT {key}::text FROM dddp_new LIMIT {schema}.dddp_key_limit() + 1);
         END IF;
         IF TG_OP <> 'INSERT' THEN
-            SELECT array_agg(t.key) INTO old_keys
-            FROM (SELECT {key}::text FROM dddp_old LIMIT {schema}.dddp_key_limit() + 1) t(key);
+            old_keys := ARRAY(SELECT {key}::text FROM dddp_old LIMIT {schema}.dddp_key_limit() + 1);
             IF keys IS DISTINCT FROM old_keys THEN
                 keys := ARRAY(SELECT unnest(keys) UNION SELECT unnest(old_keys));
             END IF;
@@ -32,8 +30,8 @@ BEGIN
     END;
     IF cardinality(keys) > {schema}.dddp_key_limit() THEN
         PERFORM {schema}.dddp_append(',' || json_build_array('w', TG_ARGV[0]));
-    ELSIF keys IS NOT NULL THEN
-        done := {schema}.dddp_append(',' || json_build_array('r', TG_ARGV[0], keys::text));
+    ELSIF keys <> '{}' THEN
+        done := {schema}.dddp_append(',["r","' || TG_ARGV[0] || '",' || to_json(keys::text) || ']');
     END IF;
     RETURN NULL;
 END $$;

@@ -10,7 +10,7 @@
 
 -- At most 63 bytes, as NOTIFY demands. dddp.feed.channels does the same.
 CREATE OR REPLACE FUNCTION {schema}.dddp_channel(label text) RETURNS text
-LANGUAGE sql IMMUTABLE AS $$
+LANGUAGE sql STABLE AS $$
     SELECT CASE WHEN octet_length(label) <= 58 THEN 'dddp.' || label
                 ELSE 'dddp.#' || left(encode(sha256(convert_to(label, 'UTF8')), 'hex'), 40) END
 $$;
@@ -25,11 +25,16 @@ BEGIN
     RETURN NULL;
 END $$;
 
+-- The settings are those that change how a value is written as text; row_security = off makes a policy an error
+-- instead of a row that seems gone. Generic plans: otherwise PostgreSQL would plan each read anew.
 CREATE OR REPLACE FUNCTION {schema}.dddp_flush() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET row_security = off SET plan_cache_mode = force_generic_plan
+SET TimeZone = 'UTC' SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres'
+SET bytea_output = 'hex' SET extra_float_digits = 1
+AS $$
 DECLARE
-    mark text[] := string_to_array(current_setting('dddp.mark', true), ' ');
-    notes text;
+    notes text := current_setting('dddp.notes', true);
     done text;
 BEGIN
     IF current_query() ~* '^\s*prepare\s+transaction' THEN
@@ -39,72 +44,77 @@ BEGIN
             DETAIL = 'Its changes are sent by NOTIFY, which has no part in two-phase commit.',
             HINT = 'Commit it with COMMIT, or take the triggers away: manage.py ddp_triggers remove.';
     END IF;
-    IF mark[1] = 'opening' THEN
-        -- Fired inside the INSERT of the mark, so not at commit; dddp_open_mark makes another.
-        SET CONSTRAINTS {schema}.dddp_flush, {schema}.dddp_probe DEFERRED;
-        PERFORM set_config('dddp.mark', 'deferred', true);
-        RETURN NULL;
-    END IF;
-    IF mark[1] = pg_current_xact_id()::text AND mark[2] = NEW.id::text THEN
-        notes := current_setting('dddp.notes', true);
-        done := set_config('dddp.mark', '', true);
+    IF starts_with(notes, concat_ws(' ', pg_current_xact_id(), NEW.id, '')) THEN
         done := set_config('dddp.notes', '', true);
         -- By ctid: no scan, so that SERIALIZABLE writers do not collide here.
-        DELETE FROM {schema}.dddp_mark WHERE ctid = mark[3]::tid;
+        DELETE FROM {schema}.dddp_mark WHERE ctid = split_part(notes, ' ', 3)::tid;
+    ELSIF notes = 'opening' THEN
+        -- Fired inside the INSERT of the mark, so not at commit; dddp_append makes another.
+        SET CONSTRAINTS {schema}.dddp_flush, {schema}.dddp_probe DEFERRED;
+        PERFORM set_config('dddp.notes', 'deferred', true);
+        RETURN NULL;
     ELSE
         -- RESET ALL has wiped the notes, and where the mark lies.
+        notes := ' ,["*"]';
         DELETE FROM {schema}.dddp_mark WHERE id = NEW.id;
     END IF;
-    notes := coalesce(nullif(notes, ''), ',["*"]');
     IF current_setting('dddp.probe', true) = NEW.id::text THEN
         SET CONSTRAINTS {schema}.dddp_flush, {schema}.dddp_probe DEFERRED;
-        PERFORM {schema}.dddp_append(notes);
+        PERFORM {schema}.dddp_append(substr(notes, strpos(notes, ' ,') + 1));
     ELSE
-        -- Whatever goes wrong is never the writer's error: then all captured tables changed.
+        -- Whatever goes wrong is never the writer's error.
         BEGIN
-            done := {schema}.dddp_send(NEW.id, notes);
+            done := {schema}.dddp_send(NEW.id, {schema}.dddp_parsed(notes), false);
         EXCEPTION WHEN OTHERS THEN
-            RAISE LOG 'dddp: notes could not be sent, so all captured tables are said to have changed: %', SQLERRM;
-            PERFORM {schema}.dddp_send(NEW.id, ',["*"]');
+            PERFORM {schema}.dddp_send_anyway(NEW.id, notes);
         END;
     END IF;
     RETURN NULL;
 END $$;
 
--- Send what the notes tell.
--- The settings are those that change how a value is written as text; row_security = off makes a policy an error
--- instead of a row that seems gone. Generic plans: otherwise PostgreSQL would plan each read anew.
-CREATE OR REPLACE FUNCTION {schema}.dddp_send(batch bigint, notes text) RETURNS void
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp SET row_security = off SET plan_cache_mode = force_generic_plan
-SET TimeZone = 'UTC' SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres'
-SET bytea_output = 'hex' SET extra_float_digits = 1
-AS $$
+-- Send what can be sent after something went wrong; at worst that all captured tables changed.
+CREATE OR REPLACE FUNCTION {schema}.dddp_send_anyway(batch bigint, notes text) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM {schema}.dddp_send(batch, {schema}.dddp_parsed(notes), true);
+EXCEPTION WHEN OTHERS THEN
+    RAISE LOG 'dddp: notes could not be sent, so all captured tables are said to have changed: %', SQLERRM;
+    PERFORM {schema}.dddp_send(batch, '[["*"]]', false);
+END $$;
+
+-- Send what the notes tell. Wary: a table whose rows cannot be read does not keep the others from being sent.
+CREATE OR REPLACE FUNCTION {schema}.dddp_send(batch bigint, notes jsonb, wary boolean) RETURNS void
+LANGUAGE plpgsql AS $$
 DECLARE
-    parsed jsonb := {schema}.dddp_parsed(notes);
-    opening text := format('{"v":1,"x":"%s","b":"%s","i":', pg_current_xact_id(), batch);
+    opening text := '{"v":1,"x":"' || pg_current_xact_id() || '","b":"' || batch || '","i":';
     ending text;
     sent integer := 0;
     touched record;
     done integer;
 BEGIN
-    IF jsonb_array_length(parsed) = 1 AND parsed -> 0 ->> 0 IN ('r', 'l') THEN
+    IF NOT wary AND jsonb_array_length(notes) = 1 AND notes -> 0 ->> 0 IN ('r', 'l') THEN
         -- One statement on one table, the usual transaction: no query is needed to see that.
-        ending := ',"e":[' || to_json({schema}.dddp_channel(parsed -> 0 ->> 1)) || ']}';
-        done := {schema}.dddp_send_table(opening, 0, ending, parsed -> 0 ->> 1, false, parsed -> 0 ->> 0 = 'l',
-                                         (parsed -> 0 ->> 2)::text[]);
+        done := {schema}.dddp_send_table(
+            opening, 0, ',"e":["' || {schema}.dddp_channel(notes -> 0 ->> 1) || '"]}',
+            notes -> 0 ->> 1, false, notes -> 0 ->> 0 = 'l', (notes -> 0 ->> 2)::text[]);
         RETURN;
     END IF;
     SELECT json_agg(DISTINCT channel)::text INTO ending FROM (
-        SELECT {schema}.dddp_channel(t.label) FROM {schema}.dddp_touched(parsed) t
-        UNION ALL SELECT n ->> 1 FROM jsonb_array_elements(parsed) n WHERE n ->> 0 = 't') c(channel);
+        SELECT {schema}.dddp_channel(t.label) FROM {schema}.dddp_touched(notes) t
+        UNION ALL SELECT n ->> 1 FROM jsonb_array_elements(notes) n WHERE n ->> 0 = 't') c(channel);
     ending := ',"e":' || CASE WHEN octet_length(ending) > 2000 THEN 'null' ELSE ending END || '}';
-    FOR touched IN SELECT * FROM {schema}.dddp_touched(parsed) LOOP
-        sent := {schema}.dddp_send_table(opening, sent, ending, touched.label, touched.whole, touched.locked, touched.keys);
+    FOR touched IN SELECT * FROM {schema}.dddp_touched(notes) LOOP
+        IF wary THEN
+            sent := {schema}.dddp_try_to_send_table(
+                opening, sent, ending, touched.label, touched.whole, touched.locked, touched.keys);
+        ELSE
+            sent := {schema}.dddp_send_table(
+                opening, sent, ending, touched.label, touched.whole, touched.locked, touched.keys);
+        END IF;
     END LOOP;
     -- Last, so that a token comes after everything else of its transaction.
     FOR touched IN
-        SELECT n ->> 1 AS channel, json_agg(DISTINCT n ->> 2) AS tokens FROM jsonb_array_elements(parsed) n
+        SELECT n ->> 1 AS channel, json_agg(DISTINCT n ->> 2) AS tokens FROM jsonb_array_elements(notes) n
         WHERE n ->> 0 = 't' GROUP BY 1
     LOOP
         PERFORM pg_notify(touched.channel, opening || sent || ',"t":' || touched.tokens || ending);
@@ -112,76 +122,85 @@ BEGIN
     END LOOP;
 END $$;
 
--- Send the envelopes of one table; returns how many have been sent then, this batch's earlier ones included.
+-- Send the envelopes of one table (its label is two identifiers and a dot: nothing to escape); returns how many have
+-- been sent then, this batch's earlier ones included. Locked: rows are read under a lock; null: they are not read.
+-- An unlocked row that is not there was deleted here, so it is gone. A locked one may be back before we commit, so it
+-- is to be read again.
 CREATE OR REPLACE FUNCTION {schema}.dddp_send_table(
     opening text, sent integer, ending text, label text, whole boolean, locked boolean, keys text[]) RETURNS integer
 LANGUAGE plpgsql AS $$
 DECLARE
-    header text := ',"m":' || to_json(label);
+    rows text[];
+    message text;
+    header text;
     bodies text[];
     done text;
 BEGIN
+    IF cardinality(keys) = 1 AND NOT whole AND locked IS NOT NULL THEN
+        -- Of one row there is nothing to pack. Null where it cannot be read.
+        rows := {schema}.dddp_read(label, keys, locked);
+        message := opening || sent || ',"m":"' || label || '"' || CASE
+            WHEN starts_with(rows[2], '[') THEN rows[1] || ',"r":['
+            WHEN locked THEN ',"k":[' ELSE ',"g":[' END || rows[2] || ']' || ending;
+        IF octet_length(message) <= 7999 THEN
+            done := pg_notify({schema}.dddp_channel(label), message);
+            RETURN sent + 1;
+        END IF;
+    END IF;
+    header := ',"m":"' || label || '"';
     IF NOT whole THEN
         bodies := {schema}.dddp_bodies(label, keys, locked, 7999 - octet_length(
             opening || (sent + cardinality(keys) - 1) || header || ending));
     END IF;
-    IF bodies IS NULL THEN
-        bodies := ARRAY[',"w":true'];
-    END IF;
+    bodies := coalesce(bodies, ARRAY[',"w":true']);
     FOR n IN 1 .. cardinality(bodies) LOOP
-        done := pg_notify({schema}.dddp_channel(label), opening || sent || header || bodies[n]
+        done := pg_notify({schema}.dddp_channel(label), opening || (sent + n - 1) || header || bodies[n]
             || CASE WHEN n = cardinality(bodies) THEN ending ELSE '}' END);
-        sent := sent + 1;
     END LOOP;
-    RETURN sent;
+    RETURN sent + cardinality(bodies);
 END $$;
 
--- Read the rows of one table: each item is the JSON array of the carried columns' texts, the key first; the header
--- names the columns; missing are the keys without a row. This one knows no table: migrate replaces it by one with a
--- branch for each, so that the plans of the reads are kept.
-CREATE OR REPLACE FUNCTION {schema}.dddp_read(label text, keys text[], locked boolean,
-    OUT header text, OUT present text[], OUT items text[], OUT missing text[])
+-- The same, without the rows where they cannot be read.
+CREATE OR REPLACE FUNCTION {schema}.dddp_try_to_send_table(
+    opening text, sent integer, ending text, label text, whole boolean, locked boolean, keys text[]) RETURNS integer
 LANGUAGE plpgsql AS $$
 BEGIN
+    RETURN {schema}.dddp_send_table(opening, sent, ending, label, whole, locked, keys);
+EXCEPTION
+    WHEN insufficient_privilege THEN
+        RETURN {schema}.dddp_send_table(opening, sent, ending, label, false, NULL, keys);
+    WHEN syntax_error_or_access_rule_violation OR invalid_schema_name THEN
+        -- A migration has dropped or renamed the table or a column since the notes were taken.
+        RETURN {schema}.dddp_send_table(opening, sent, ending, label, true, NULL, keys);
+    WHEN OTHERS THEN
+        RETURN {schema}.dddp_send_table(opening, sent, ending, label, false, NULL, keys);
 END $$;
 
--- The bodies of one table's envelopes, each at most room bytes; null when the table changed as a whole.
+-- Read the rows of one table: first the header, which names the columns; then for each key, in any order, its row as
+-- the JSON array of the carried columns' texts, or where there is none the key, a JSON string. Null when nothing may be
+-- read. This one knows no table: migrate replaces it by one with a branch for each, so that the plans of the reads are
+-- kept.
+CREATE OR REPLACE FUNCTION {schema}.dddp_read(label text, keys text[], locked boolean) RETURNS text[]
+LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN NULL;
+END $$;
+
+-- The bodies of one table's envelopes, each at most room bytes; null when a key has no room.
 CREATE OR REPLACE FUNCTION {schema}.dddp_bodies(label text, keys text[], locked boolean, room integer) RETURNS text[]
 LANGUAGE plpgsql AS $$
 DECLARE
-    reading record;
-    header text;  -- stays null where the rows cannot be read
-    -- An unlocked row that is not there was deleted here. A locked one may be back before we commit.
-    absence text := CASE WHEN locked THEN 'k' ELSE 'g' END;
+    rows text[] := CASE WHEN locked IS NOT NULL THEN {schema}.dddp_read(label, keys, locked) END;
 BEGIN
-    -- Under SERIALIZABLE reading rows makes unrelated writers fail: keys only.
-    IF current_setting('transaction_isolation') <> 'serializable' THEN
-        BEGIN
-            reading := {schema}.dddp_read(label, keys, locked);
-            header := reading.header;
-        EXCEPTION
-            WHEN insufficient_privilege THEN
-                NULL;
-            WHEN syntax_error_or_access_rule_violation OR invalid_schema_name THEN
-                -- A migration has dropped or renamed the table or a column since the notes were taken.
-                RETURN NULL;
-            WHEN OTHERS THEN
-                NULL;
-        END;
+    IF rows IS NULL THEN
+        RETURN {schema}.dddp_pack(NULL, ARRAY(SELECT to_json(key)::text FROM unnest(keys) key), 'k', room);
     END IF;
-    IF header IS NULL THEN
-        RETURN {schema}.dddp_pack(NULL, NULL, NULL, keys, 'k', room);
-    END IF;
-    IF cardinality(reading.items) = 1 AND reading.missing IS NULL
-       AND octet_length(header || ',"r":[]') + octet_length(reading.items[1]) <= room THEN
-        RETURN ARRAY[header || ',"r":[' || reading.items[1] || ']'];
-    END IF;
-    RETURN {schema}.dddp_pack(header, reading.present, reading.items, reading.missing, absence, room);
+    RETURN {schema}.dddp_pack(rows[1], rows[2:], CASE WHEN locked THEN 'k' ELSE 'g' END, room);
 END $$;
 
--- Pack the items of one table into as few bodies as is simple: small items fill a body up to the room less one
--- share, so that the item across the border still fits; each larger one gets a body of its own.
-CREATE OR REPLACE FUNCTION {schema}.dddp_pack(header text, present text[], items text[], missing text[], absence text, room integer)
+-- Pack the items of one table, rows and keys, into as few bodies as is simple: small items fill a body up to the room
+-- less one share, so that the item across the border still fits; each larger one gets a body of its own.
+CREATE OR REPLACE FUNCTION {schema}.dddp_pack(header text, items text[], absence text, room integer)
 RETURNS text[]
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -194,11 +213,9 @@ DECLARE
     fits boolean;
 BEGIN
     WITH item AS (
-        SELECT CASE WHEN octet_length(u.item) <= row_room THEN 'r' ELSE 'k' END AS kind,
-               CASE WHEN octet_length(u.item) <= row_room THEN u.item ELSE to_json(u.key)::text END AS text
-        FROM unnest(present, items) u(key, item)
-        UNION ALL
-        SELECT absence, to_json(u.key)::text FROM unnest(missing) u(key)
+        SELECT CASE WHEN i NOT LIKE '[%' THEN absence WHEN octet_length(i) <= row_room THEN 'r' ELSE 'k' END AS kind,
+               CASE WHEN i NOT LIKE '[%' OR octet_length(i) <= row_room THEN i ELSE (i::json -> 0)::text END AS text
+        FROM unnest(items) i
     ), sized AS (
         SELECT kind, text, octet_length(text) + 1 AS bytes, octet_length(text) + 1 > share AS large FROM item
     ), placed AS (

@@ -1,8 +1,8 @@
 -- The mark: one row per writing transaction, whose deferred trigger flushes the transaction's notes at commit.
 --
--- The notes themselves live in two transaction-local settings, which a savepoint rolls back together with the row:
---   dddp.mark    <xid> <mark id> <ctid> <fold at>   whose notes these are, where the mark lies, when to fold them
---   dddp.notes   ,["r","bookstore.book","{1,2}"],["w","bookstore.author"],...
+-- The notes themselves live in a transaction-local setting, which a savepoint rolls back together with the row:
+--   dddp.notes   <xid> <mark id> <ctid> <fold at> ,["r","bookstore.book","{1,2}"],["w","bookstore.author"],...
+-- It begins with whose notes these are, where the mark lies, and the length at which to fold them.
 -- Appending to a setting is cheaper than a row per statement, and reads no table (SERIALIZABLE writers collide
 -- over what they read). RESET ALL wipes settings: a mark without its notes says "all captured tables changed".
 --
@@ -13,52 +13,39 @@
 --   ["t", channel, token]   a token to deliver with the end of the transaction
 --   ["*"]                   all captured tables changed
 --
--- Functions without a search_path of their own are internal: their callers have fixed it. What is called for its effect
--- on the way of every write is assigned to "done": an expression, which costs less than PERFORM's query.
+-- Functions without a search_path of their own are internal: their callers have fixed it.
+--
+-- The way of one short transaction is what a writer waits for. There PL/pgSQL's own work counts: it prepares each
+-- expression anew in each transaction, a call costs as much as five expressions, and a function with settings as much
+-- as ten. So there are few of them on that way, and what is called for its effect is assigned to "done": an expression,
+-- where PERFORM would be a query.
 
 -- Past this number of keys of one table a transaction says "the whole table changed".
 CREATE OR REPLACE FUNCTION {schema}.dddp_key_limit() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 10000';
 
--- A transaction's first note: insert its mark and remember where it lies.
-CREATE OR REPLACE FUNCTION {schema}.dddp_open_mark() RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    mark bigint;
-    place tid;
-    done text;
-BEGIN
-    done := set_config('dddp.mark', 'opening', true);
-    INSERT INTO {schema}.dddp_mark DEFAULT VALUES RETURNING id, ctid INTO mark, place;
-    -- After SET CONSTRAINTS ALL IMMEDIATE the flush has fired inside the INSERT and deferred itself from now on.
-    IF current_setting('dddp.mark') = 'deferred' THEN
-        DELETE FROM {schema}.dddp_mark WHERE ctid = place;
-        INSERT INTO {schema}.dddp_mark DEFAULT VALUES RETURNING id, ctid INTO mark, place;
-    END IF;
-    done := set_config('dddp.mark', concat_ws(' ', pg_current_xact_id(), mark, place, 65536), true);
-    done := set_config('dddp.notes', '', true);
-END $$;
-
--- Add notes, each with its leading comma, to those of this transaction.
+-- Add notes, each with its leading comma, to those of this transaction; the first ones insert its mark.
 CREATE OR REPLACE FUNCTION {schema}.dddp_append(added text) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-    mark text := current_setting('dddp.mark', true);
-    notes text;
+    notes text := current_setting('dddp.notes', true);
     done text;
 BEGIN
     -- The xid guards against a setting that does not come from this transaction.
-    IF split_part(mark, ' ', 1) IS DISTINCT FROM pg_current_xact_id()::text THEN
-        done := {schema}.dddp_open_mark();
-        mark := current_setting('dddp.mark');
+    IF starts_with(notes, pg_current_xact_id() || ' ') IS NOT TRUE THEN
+        INSERT INTO {schema}.dddp_mark SELECT WHERE set_config('dddp.notes', 'opening', true) = 'opening'
+        RETURNING pg_current_xact_id() || ' ' || id || ' ' || ctid || ' 65536 ' INTO notes;
+        IF current_setting('dddp.notes') = 'deferred' THEN
+            -- After SET CONSTRAINTS ALL IMMEDIATE: the flush fired inside the INSERT, and is deferred from now on.
+            DELETE FROM {schema}.dddp_mark WHERE ctid = split_part(notes, ' ', 3)::tid;
+            done := {schema}.dddp_append(added);
+            RETURN;
+        END IF;
     END IF;
-    notes := current_setting('dddp.notes', true) || added;
     -- Every append copies the notes: fold them each time they have doubled, so that many statements stay cheap.
-    IF octet_length(notes) > split_part(mark, ' ', 4)::integer THEN
-        notes := {schema}.dddp_fold(notes);
-        PERFORM set_config('dddp.mark',
-            regexp_replace(mark, '\d+$', greatest(65536, 2 * octet_length(notes))::text), true);
+    IF octet_length(notes) > split_part(notes, ' ', 4)::integer THEN
+        notes := {schema}.dddp_folded(notes);
     END IF;
-    done := set_config('dddp.notes', notes, true);
+    done := set_config('dddp.notes', notes || added, true);
 END $$;
 
 -- What the notes say of each table, every key once.
@@ -85,15 +72,14 @@ END $$;
 
 -- The notes as JSON.
 CREATE OR REPLACE FUNCTION {schema}.dddp_parsed(notes text) RETURNS jsonb
-LANGUAGE sql IMMUTABLE AS $$ SELECT ('[' || substr(notes, 2) || ']')::jsonb $$;
+LANGUAGE sql IMMUTABLE AS $$ SELECT ('[' || substr(notes, strpos(notes, ' ,') + 2) || ']')::jsonb $$;
 
 -- The same notes, shorter.
-CREATE OR REPLACE FUNCTION {schema}.dddp_fold(notes text) RETURNS text
+CREATE OR REPLACE FUNCTION {schema}.dddp_folded(notes text) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
     parsed jsonb := {schema}.dddp_parsed(notes);
-BEGIN
-    RETURN (
+    folded text := (
         SELECT string_agg(',' || note, '') FROM (
             SELECT DISTINCT n::text FROM jsonb_array_elements(parsed) n WHERE n ->> 0 IN ('t', '*')
             UNION ALL
@@ -102,4 +88,7 @@ BEGIN
             FROM {schema}.dddp_touched(parsed) WHERE label IS NOT NULL
         ) folded(note)
     );
+BEGIN
+    RETURN regexp_replace(split_part(notes, ' ,', 1), '\d+$', greatest(65536, 2 * octet_length(folded))::text)
+        || ' ' || folded;
 END $$;

@@ -1,5 +1,6 @@
 -- What takes notes: the functions that signal handlers and the write fence call, and the TRUNCATE trigger.
--- SECURITY DEFINER: who may write a table need not have rights on ours. (The statement-level triggers of each key column are made from capture.sql.)
+-- SECURITY DEFINER: who may write a table need not have rights on ours. (The statement triggers of each key column
+-- are made from capture.sql.)
 
 -- Note rows by their keys. Not written: an earlier transaction wrote them (autocommit), so they are read under a lock.
 CREATE OR REPLACE FUNCTION {schema}.dddp_note(label text, keys text[], written boolean DEFAULT true) RETURNS void
