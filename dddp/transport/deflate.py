@@ -14,7 +14,7 @@ from typing import Any
 from websockets.exceptions import InvalidHeader, NegotiationError
 from websockets.extensions import Extension
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
-from websockets.frames import BINARY, TEXT, CloseCode, Frame
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.headers import build_extension, parse_extension
 
 from dddp.errors import DDDPError
@@ -88,7 +88,7 @@ class _Deflate(Extension):
     name = _FACTORY.name
 
     def decode(self, frame: Frame, *, max_size: int | None = None) -> Frame:
-        if frame.rsv1 and frame.opcode in (TEXT, BINARY):
+        if frame.rsv1 and frame.opcode in (Opcode.TEXT, Opcode.BINARY):
             return DeflatedFrame(frame.opcode, frame.data, frame.fin, False, frame.rsv2, frame.rsv3)
         return frame
 
