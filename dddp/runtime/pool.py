@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import gevent
 import psycopg2
 from django.db import connections, reset_queries
-from gevent.lock import Semaphore
+from gevent.event import Event
 
 __all__ = ["FAILURES", "TOO_BUSY", "Job", "Pool"]
 
@@ -50,6 +50,9 @@ class _Waiting:
 class Pool:
     """A fixed number of greenlets that take jobs in order, from each of those who have some in turn.
 
+    Of those that are free, the one that worked last takes the next job: its database connection is the one whose caches
+    are warm, at both ends, and there are no more connections than have been needed at once.
+
     Args:
         name: for the log.
         size: greenlets, and so database connections per database.
@@ -68,7 +71,9 @@ class Pool:
         self._stopping = False
         self._patience = patience
         self._turns: OrderedDict[Hashable, OrderedDict[_Waiting, None]] = OrderedDict()  # the next one first
-        self._wanted = Semaphore(0)  # a greenlet for each job in there
+        self._free: list[
+            Event
+        ] = []  # one for each greenlet that waits for a job, the one that worked last at the end
         self._impatient: deque[_Waiting] = deque()  # those that may be late, in the order of their deadlines
         self._silent_until = 0.0
         self._clock: gevent.Greenlet[[], None] | None = None  # while there are some
@@ -87,7 +92,8 @@ class Pool:
         """
         waiting = _Waiting(job, late, whose, time.monotonic() + self._patience)
         self._turns.setdefault(whose, OrderedDict())[waiting] = None
-        self._wanted.release()
+        if self._free:
+            self._free.pop().set()
         if late is not None and self._patience < float("inf"):
             self._impatient.append(waiting)
             if self._clock is None:
@@ -115,15 +121,21 @@ class Pool:
         renewals = self._renewals
         try:
             while not self._stopping:
-                self._wanted.acquire()
+                self._wait_for_job()
                 if renewals != self._renewals:
                     renewals = self._renewals
                     connections.close_all()
-                if self._turns:
-                    # No name here keeps a job, and its client, until the next one comes.
-                    self._do(self._next())
+                    continue  # another greenlet may have taken the job meanwhile
+                # No name here keeps a job, and its client, until the next one comes.
+                self._do(self._next())
         finally:
             connections.close_all()
+
+    def _wait_for_job(self) -> None:
+        while not self._turns:  # one that has just become free may have taken what this one was called for
+            called = Event()
+            self._free.append(called)
+            called.wait()
 
     def _next(self) -> Job:
         """Begin the first job of whose turn it is."""
@@ -150,7 +162,6 @@ class Pool:
             if wait > 0:
                 gevent.sleep(wait)
                 continue
-            self._wanted.acquire(blocking=False)
             self._taken(first)
             assert first.late is not None  # or it would not be impatient
             self._do_late(first.late)

@@ -157,3 +157,24 @@ def test_stop_ends_a_job_that_turns_its_exit_into_an_error(pools: Callable[..., 
     with gevent.Timeout(10):
         pool.stop()
     assert pool.idle
+
+
+def test_one_job_at_a_time_is_done_by_one_greenlet(pools: Callable[..., Pool]) -> None:
+    """So it takes one database connection, however many greenlets there are."""
+    pool, done = pools(size=5), []
+    gevent.sleep(0)  # all are free from here on
+    for _ in range(5):
+        pool.submit(lambda: done.append(gevent.getcurrent()))
+        until(lambda: pool.idle)
+
+    assert len(done) == 5
+    assert len(set(done)) == 1
+
+
+def test_jobs_at_a_time_are_done_by_as_many_greenlets(pools: Callable[..., Pool], gate: Event) -> None:
+    pool = pools(size=3)
+    for _ in range(3):
+        pool.submit(gate.wait)
+    until(lambda: pool.busy == 3)
+    gate.set()
+    until(lambda: pool.idle)
