@@ -90,7 +90,7 @@ class Writer(threading.Thread):
         """Run a publication's querysets; for each its collection's name and its rows' (key, n)."""
         publication = API.publications[name](params, user, None, None)
         return [
-            [selection.collection.name, [(row.pk, row.n) for row in selection.queryset]]
+            [selection.collection.name, [(row.pk, row.n) for row in selection.queryset.all()]]
             for selection in publication.resolve()
         ]
 
