@@ -229,7 +229,7 @@ def test_environment_variables_become_public_where_they_are_named(
     [
         ("{", "cannot be read"),
         ("/nowhere/settings.json", "No such file"),
-        (["public"], "not list"),
+        (["public"], "not .?list"),
     ],
 )
 def test_settings_that_are_none_are_named(serve: Serve, settings: Any, value: Any, reason: str) -> None:
