@@ -208,9 +208,13 @@ class LiveDatabase:
         yield Transaction(event.xid, tuple(changes), event.tables, event.marks)
 
     def _decode(self, change: Change) -> Change:
-        """The change with Python's values; of a table that gives no documents here, only that it changed counts."""
+        """The change with Python's values; its key alone while nothing here knows the types of the table's columns."""
         row_type = self._row_types.get(change.table)
-        return row_type.decode(change) if row_type is not None else change
+        return (
+            row_type.decode(change)
+            if row_type is not None
+            else Change(change.table, change.key, Kind.KEY_ONLY)
+        )
 
     def _complain(self, error: ValueUndecodable) -> None:
         kind = (error.table, error.column)
