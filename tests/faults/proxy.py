@@ -183,6 +183,8 @@ class Proxy:
         """As ``cut``, and refuse new connections."""
         with self._lock:
             if self._listening is not None:
+                # While the proxy's thread waits for it, a socket that is closed goes on listening.
+                self._listening.shutdown(socket.SHUT_RDWR)
                 self._listening.close()
                 self._listening = None
             self.cut()
@@ -247,7 +249,10 @@ class Proxy:
     def _accept_from(self, ready: set[int]) -> None:
         if self._listening is None or self._listening.fileno() not in ready:
             return
-        client, _ = self._listening.accept()
+        try:
+            client, _ = self._listening.accept()
+        except BlockingIOError:  # one of the same number was ready, which has been closed
+            return
         try:
             self._links.append(Link(client, self._connect()))
         except OSError:
