@@ -6,7 +6,7 @@ Only the router writes here; the two audience sets belong to the merge boxes of 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from dddp.changes import Change, Key, Kind, Row, Transaction
@@ -96,10 +96,12 @@ class LiveQuery:
         "stale",
         "users",
         "uses",
+        "whose",
     )
 
-    def __init__(self, spec: QuerySpec, documents: Documents[LiveQuery]) -> None:
+    def __init__(self, spec: QuerySpec, documents: Documents[LiveQuery], whose: Hashable = None) -> None:
         self.spec = spec
+        self.whose = whose  #: who asked for it, to take turns by; its identity once several did
         self.collection = spec.shape.name  #: its name on the wire
         self.documents = documents
         self.keys: set[Key] = set()

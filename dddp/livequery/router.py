@@ -12,7 +12,7 @@ a time, without giving way to another in between.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Set
 from itertools import chain
 from typing import Any
 
@@ -27,6 +27,7 @@ from dddp.livequery.query import NO_KEYS, LiveQuery, Moving, Phase
 from dddp.livequery.read import NOTHING, MoveIn, Read, Related, Rows
 from dddp.livequery.spec import Fields, Identity, QuerySpec
 from dddp.livequery.step import Step
+from dddp.livequery.turns import Turns
 from dddp.livequery.window import Place, Ranking, Window
 
 __all__ = ["Router"]
@@ -48,9 +49,9 @@ class Router:
         self._tokens = 0
         self._queries: dict[Identity, LiveQuery] = {}
         self._dependents: dict[Table, Dependents] = {}
-        self._due: dict[LiveQuery, None] = {}  #: to be read, first come first served
+        self._due = Turns()  #: to be read
         self._moving: dict[LiveQuery, None] = {}  #: to be told the rows that have entered through a live set
-        self._repeat: dict[LiveQuery, None] = {}  #: to be read again with dispatch held
+        self._repeat = Turns()  #: to be read again with dispatch held
         self._reads: dict[str, Read] = {}  #: in flight, by token
         self._holding: Read | None = None
         self._backlog: deque[FeedEvent] = deque()
@@ -72,26 +73,39 @@ class Router:
         query = self._queries.get(identity)
         return None if query is None else query.spec
 
-    def open(self, spec: QuerySpec) -> tuple[LiveQuery, bool]:
+    def open(self, spec: QuerySpec, whose: Hashable = None) -> tuple[LiveQuery, bool]:
         """The live query for ``spec``, and whether it is new: then ``begin`` it once its tables are listened to.
 
         Each ``open`` is one use, given back by ``close``.
+
+        Args:
+            whose: who asks, such as a client's address. Reads serve all who ask in turn.
         """
         query = self._queries.get(spec.identity)
         new = query is None
         if query is None:
-            query = self._queries[spec.identity] = LiveQuery(spec, self.documents)
+            query = self._queries[spec.identity] = LiveQuery(spec, self.documents, whose)
             for table in spec.reads:
                 self._dependents.setdefault(table, Dependents(table)).add(query)
             for values in query.sets:
                 self.sets.use(values, query)
+        elif query.whose not in (whose, spec.identity):
+            self._share(query)
         query.users += 1
         return query, new
+
+    def _share(self, query: LiveQuery) -> None:
+        """Several ask for a query: it waits behind no other, in a turn of its own."""
+        query.whose = query.spec.identity
+        for waiting in (self._due, self._repeat):
+            if query in waiting:
+                waiting.discard(query)
+                waiting.add(query)
 
     def begin(self, query: LiveQuery) -> None:
         """The feed reports the query's tables from here on: it may be read."""
         if query.phase is Phase.STARTING:
-            self._due[query] = None
+            self._due.add(query)
 
     def fail(self, query: LiveQuery, error: Exception) -> Iterator[Effect]:
         """The query cannot be kept live: it is closed, and its like will be a new one."""
@@ -121,8 +135,8 @@ class Router:
         query.phase = Phase.CLOSED
         query.reading = None
         del self._queries[query.spec.identity]
-        self._due.pop(query, None)
-        self._repeat.pop(query, None)
+        self._due.discard(query)
+        self._repeat.discard(query)
         self._moving.pop(query, None)
         for values in query.sets:
             self.sets.leave(values, query)
@@ -149,13 +163,11 @@ class Router:
             return self._start_read(self._due, limit, holding=False)
         return None
 
-    def _start_read(self, due: dict[LiveQuery, None], limit: int, *, holding: bool) -> Read:
-        queries = tuple(list(due)[:limit])
+    def _start_read(self, due: Turns, limit: int, *, holding: bool) -> Read:
+        queries = due.take(limit)
         sets = self._sets_to_read(queries)
         self.runs += len(queries)
-        for query in queries:
-            del due[query]
-            self.reruns += query.phase is Phase.PENDING
+        self.reruns += sum(query.phase is Phase.PENDING for query in queries)
         return self._begin_read(Read(queries, self._new_token(), self._clock, holding=holding, sets=sets))
 
     def _start_move_in(self) -> Read:
@@ -231,10 +243,11 @@ class Router:
         """Have the queries read again that a read has left out."""
         if len(rows) == len(read.specs):
             return
-        for query in read.queries:
-            if query.reading is read and query.spec not in rows:
-                query.reading = None
-                self._read_again(query, self._repeat if read.holding else self._due)
+        left_out = [query for query in read.queries if query.reading is read and query.spec not in rows]
+        for query in left_out:
+            query.reading = None
+            self._end_moving(query)
+        (self._repeat if read.holding else self._due).put_back(left_out)
 
     def read_failed(self, read: Read, spec: QuerySpec | None, error: Exception) -> Iterator[Effect]:
         """A read raised. ``spec`` names the query at fault, which is closed; None blames the database.
@@ -286,10 +299,10 @@ class Router:
                 yield Settled(query)
                 yield from self.fences.release(query)
 
-    def _read_again(self, query: LiveQuery, due: dict[LiveQuery, None]) -> None:
+    def _read_again(self, query: LiveQuery, due: Turns) -> None:
         """Have the query read, whatever it waited for before."""
         self._end_moving(query)
-        due[query] = None
+        due.add(query)
 
     def _settle(self, query: LiveQuery, read: Read, step: Step) -> bool:
         """Make the query show the process's position; False when the read does not tell enough for that."""
@@ -489,7 +502,7 @@ class Router:
         query.stale.clear()
         query.forget_dirty()
         query.refreshed = NO_KEYS
-        self._due.pop(query, None)
+        self._due.discard(query)
         query.phase = Phase.SETTLED
 
     # --- the feed
@@ -732,7 +745,7 @@ class Router:
         if query.phase is Phase.SETTLED:
             query.phase = Phase.PENDING
         if query.phase is Phase.PENDING and query.reading is None and query not in self._repeat:
-            self._due[query] = None
+            self._due.add(query)
 
     def _mark(self, token: str) -> Iterator[Effect]:
         read = self._reads.get(token)
@@ -747,9 +760,9 @@ class Router:
         self.epoch += 1
         self._clock += 1
         self._backlog.clear()
-        self._due = {query: None for query in self._queries.values() if self._begun(query)}
+        self._due = Turns([query for query in self._queries.values() if self._begun(query)])
         self._reads.clear()
-        self._repeat.clear()
+        self._repeat = Turns()
         self._holding = None
         self.sets.unload()
         for query in self._due:

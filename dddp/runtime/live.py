@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 
 import gevent
 from django.db import DatabaseError, connections
@@ -105,9 +105,13 @@ class LiveDatabase:
 
     # --- subscriptions
 
-    def open(self, spec: QuerySpec, subscriber: OnQuery) -> LiveQuery:
-        """Use the live query for ``spec``. The subscriber is called each time it settles, and if it fails."""
-        query, new = self.router.open(spec)
+    def open(self, spec: QuerySpec, subscriber: OnQuery, whose: Hashable = None) -> LiveQuery:
+        """Use the live query for ``spec``. The subscriber is called each time it settles, and if it fails.
+
+        Args:
+            whose: the client address: by it reads take turns.
+        """
+        query, new = self.router.open(spec, whose)
         self._subscribers.setdefault(query, {})[subscriber] = None
         if new:
             gevent.spawn(self._begin, query)

@@ -134,7 +134,7 @@ class Run:
         if not self.active:  # it has ended while the SQL was made
             return
         for spec, live in specs.items():
-            query = live.open(spec, self._on_query)
+            query = live.open(spec, self._on_query, self.connection.client_address)
             self._queries[query] = live
             if not query.settled:
                 self._unsettled[query] = None
@@ -268,7 +268,8 @@ class Run:
         """Follow a query without publishing it."""
         spec, live = self._specified(selection)
         if self.active:
-            self._watches.append(Watch(live, spec, self.connection.handlers.submit, callback, self.error))
+            whose, submit = self.connection.client_address, self.connection.handlers.submit
+            self._watches.append(Watch(live, spec, whose, submit, callback, self.error))
 
     def _hand_source(self) -> HandSource:
         if self._hand is None:

@@ -7,7 +7,7 @@ calls back; what it would send is thrown away.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from dddp.livequery.query import LiveQuery
 from dddp.livequery.spec import QuerySpec
@@ -27,6 +27,7 @@ class Watch:
     Changes that come while a call has not begun yet are told by that call.
 
     Args:
+        whose: the client address: by it reads take turns.
         submit: has a job done where it may wait; the callback runs there.
         failed: called instead, at most once, when the query cannot be kept live.
     """
@@ -37,6 +38,7 @@ class Watch:
         self,
         live: LiveDatabase,
         spec: QuerySpec,
+        whose: Hashable,
         submit: Callable[[Callable[[], object]], object],
         callback: Callable[[frozenset[str]], object],
         failed: Callable[[Exception], None],
@@ -48,7 +50,7 @@ class Watch:
         self._failed = failed
         self._due = False  # a call that has not begun yet
         self._box: MergeBox[Batch] | None = None  # once the first rows are known
-        self._query: LiveQuery = live.open(spec, self._on_query)
+        self._query: LiveQuery = live.open(spec, self._on_query, whose)
         if self._query.settled:
             self._attach()
 

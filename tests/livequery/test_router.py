@@ -71,8 +71,8 @@ class Edge:
     def receive(self, *events: FeedEvent) -> list[Effect]:
         return [effect for event in events for effect in self.do(self.router.receive(event))]
 
-    def open(self, spec: QuerySpec) -> LiveQuery:
-        query, new = self.router.open(spec)
+    def open(self, spec: QuerySpec, whose: str | None = None) -> LiveQuery:
+        query, new = self.router.open(spec, whose)
         if new:
             self.router.begin(query)
         return query
@@ -308,6 +308,25 @@ def test_query_that_a_read_has_left_out_is_due_again(edge: Edge) -> None:
 
     again = edge.start_read()
     assert again.queries == (second,) and not again.holding
+
+
+def test_clients_take_turns_in_what_is_read(edge: Edge) -> None:
+    first, second = edge.open(spec("first"), "a"), edge.open(spec("second"), "a")
+    other = edge.open(spec("other"), "b")
+
+    read = edge.start_read()
+
+    assert read.queries == (first, other, second)
+
+
+def test_query_that_several_clients_use_has_a_turn_of_its_own(edge: Edge) -> None:
+    first, second = edge.open(spec("first"), "a"), edge.open(spec("second"), "a")
+    third = edge.open(spec("third"), "a")
+    edge.open(third.spec, "b")
+
+    read = edge.start_read()
+
+    assert read.queries == (first, third, second)
 
 
 def test_dispatch_goes_on_between_the_queries_that_a_holding_read_has_left_out(edge: Edge) -> None:
