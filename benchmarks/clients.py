@@ -28,26 +28,36 @@ TIME_LIMIT = 120.0  # seconds without a byte until a benchmark gives up
 class Client:
     """One socket and the frames that came through it."""
 
-    __slots__ = ("bytes", "frames", "opened", "rest")
+    __slots__ = ("bytes", "frames", "opened", "taken")
 
     def __init__(self, opened: socket.socket) -> None:
         self.opened = opened
-        self.rest = b""  # of a frame that has not arrived whole
+        self.taken: list[bytes] = []  # and not looked at yet
         self.frames = 0
         self.bytes = 0
 
-    def read(self) -> list[bytes]:
-        """What the messages that have arrived say; the HTTP answer counts as the first of them."""
+    def take(self) -> int:
+        """Receive without looking at it; the number of bytes."""
         data = self.opened.recv(READ_SIZE)
         if not data:
-            raise ConnectionError(f"a client was closed, after {self.frames} frames: {self.rest!r}")
+            raise ConnectionError(f"a client was closed, after {self.frames} frames: {self.taken!r}")
         self.bytes += len(data)
-        data = self.rest + data
+        self.taken.append(data)
+        return len(data)
+
+    def read(self) -> list[bytes]:
+        """What the messages that have arrived say; the HTTP answer counts as the first of them."""
+        self.take()
+        return self.messages()
+
+    def messages(self) -> list[bytes]:
+        """The same of what was taken before."""
+        data = b"".join(self.taken)
         messages, position = [], 0
         for start, end in _frames(data):
             messages.append(data[start:end])
             position = end
-        self.rest = data[position:]
+        self.taken = [data[position:]]
         self.frames += len(messages)
         return messages
 
@@ -134,11 +144,14 @@ class Clients:
         return times
 
     def receive_bytes(self, count: int) -> None:
-        """Wait for that many bytes, of all clients together."""
-        total = self.bytes + count
-        while self.bytes < total:
-            for _ in self.receive():
-                pass
+        """Wait for that many bytes, of all clients together; what they say is found out by ``messages``, if at all."""
+        while count > 0:
+            count -= sum(client.take() for client in self._readable(TIME_LIMIT))
+        assert not count, f"{-count} bytes more than expected"
+
+    def messages(self) -> int:
+        """The number of messages in what was taken."""
+        return sum(len(client.messages()) for client in self.all.values())
 
     @property
     def bytes(self) -> int:

@@ -16,7 +16,7 @@ LONGEST = 40
 """Characters of a text that is remembered: room for numbers, keys, dates and words."""
 
 MOST = 2048
-"""Texts of one column that are remembered at a time: at most some 600 KB, measured with texts of the full length."""
+"""Texts of one column that are remembered at a time, with a value and a member each: at most 450 KB (measured)."""
 
 
 class Memo(dict[str | None, T]):

@@ -50,8 +50,8 @@ class _Waiting:
 class Pool:
     """A fixed number of greenlets that take jobs in order, from each of those who have some in turn.
 
-    Of those that are free, the one that worked last takes the next job: its database connection is the one whose caches
-    are warm, at both ends, and there are no more connections than have been needed at once.
+    Of those that are free, the one that worked last takes the next job: so there are no more database connections than
+    have been needed at once.
 
     Args:
         name: for the log.
