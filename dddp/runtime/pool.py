@@ -157,15 +157,18 @@ class Pool:
 
     def _give_up_late_ones(self) -> None:
         while self._impatient:
-            first = self._impatient[0]
-            wait = first.deadline - time.monotonic()
+            # No name here keeps a job, and its client, until the next one is late.
+            wait = self._impatient[0].deadline - time.monotonic()
             if wait > 0:
                 gevent.sleep(wait)
-                continue
-            self._taken(first)
-            assert first.late is not None  # or it would not be impatient
-            self._do_late(first.late)
+            else:
+                self._give_up(self._impatient[0])
         self._clock = None
+
+    def _give_up(self, waiting: _Waiting) -> None:
+        self._taken(waiting)
+        assert waiting.late is not None  # or it would not be impatient
+        self._do_late(waiting.late)
 
     def _do_late(self, late: Job) -> None:
         now = time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -157,6 +158,25 @@ def test_stop_ends_a_job_that_turns_its_exit_into_an_error(pools: Callable[..., 
     with gevent.Timeout(10):
         pool.stop()
     assert pool.idle
+
+
+def test_job_that_is_done_is_not_kept(pools: Callable[..., Pool], gate: Event) -> None:
+    """Nor what was to be done if it had been late: both know the client."""
+    pool = pools(patience=60)
+    pool.submit(gate.wait)
+    client = _Client()
+    kept = weakref.ref(client)
+    pool.submit(client.work, client.give_up)
+    del client
+    gevent.sleep(0.01)  # whether it is late has been looked at
+    gate.set()
+    until(lambda: kept() is None)
+
+
+class _Client:
+    def work(self) -> None: ...
+
+    def give_up(self) -> None: ...
 
 
 def test_one_job_at_a_time_is_done_by_one_greenlet(pools: Callable[..., Pool]) -> None:
