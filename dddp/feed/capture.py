@@ -137,7 +137,8 @@ def install(
 ) -> None:
     """Make the database capture exactly these tables: by statement triggers, or by what signal handlers note.
 
-    Repeatable; where nothing has changed it only reads. Tables that do not exist (yet) are left out.
+    Repeatable; where nothing has changed it only reads. Tables that do not exist (yet) are left out. Of a table that
+    gets a trigger it says that it changed as a whole: who listens reads again what was written before.
 
     Raises:
         TableBusy: some table stayed locked; those before it are done.
@@ -279,6 +280,8 @@ class _Plan:
 
     def apply_to_mark(self, cursor: Any, relation: str) -> None:
         cursor.execute(script("mark_triggers.sql", schema=self.schema))
+        # Without them nothing was sent.
+        cursor.execute(f"SELECT {self.schema}.dddp_note_table(label) FROM {self.schema}.dddp_table")
 
     def apply_to_triggers(self, cursor: Any, relation: str) -> None:
         # Asked again: another migrate may have come first.
@@ -293,6 +296,9 @@ class _Plan:
                 (trigger.label,),
             )
             cursor.execute(f"ALTER TABLE {relation} ENABLE ALWAYS TRIGGER {trigger.name}")
+        # What was written before reached nobody. The lock that CREATE TRIGGER took has waited for its writers.
+        for label in sorted({each.label for each in wanted - installed}):
+            cursor.execute(f"SELECT {self.schema}.dddp_note_table(%s)", (label,))
 
 
 def _search(entries: Sequence[Entry]) -> str:

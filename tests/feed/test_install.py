@@ -16,7 +16,7 @@ from django.db.backends.postgresql.base import DatabaseWrapper
 from dddp.feed import capture
 from dddp.feed.capture import Patience, Status, TableBusy
 from tests.feed.conftest import AUTHOR, BOOK
-from tests.feed.recording import captured, key_only, row, run
+from tests.feed.recording import RecordingFeed, captured, key_only, row, run
 
 book, author = BOOK.table, AUTHOR.table
 BOTH = [BOOK, AUTHOR]
@@ -141,10 +141,35 @@ def test_tampered_trigger_is_found_and_mended(shop, writer, feed, tampering):
     assert book in found.tables
     assert [detail for detail in found.details if "trigger on shop.book is" in detail]
     capture.install(shop, BOTH, triggers=True)
+    assert feed.transaction().tables == {book}
 
     run(writer, "INSERT INTO shop.book VALUES (1, 'A')", "UPDATE shop.book SET title = 'B'")
     assert capture.status(shop, BOTH, triggers=True).ready
     assert feed.changes() == [row(book, 1, title="B", author_id=None)]
+
+
+def test_triggers_made_before_the_commit_of_a_writer_without_them_tell_of_its_rows(shop, connect, feed):
+    """CREATE TRIGGER waits for it; who listens reads the table after both."""
+    capture.install(shop, BOTH, triggers=False)
+    writer = connect()
+    with writer.cursor() as cursor:
+        cursor.execute("INSERT INTO shop.book VALUES (1, 'A')")
+
+    with ThreadPoolExecutor(1) as pool:
+        installing = pool.submit(_in_a_thread, shop, lambda own: capture.install(own, BOTH, triggers=True))
+        _until(lambda: _waits(shop))
+        writer.commit()
+        installing.result()
+
+    assert [transaction.tables for transaction in feed.transactions()] == [{author}, {book}]
+
+
+def test_install_without_triggers_says_of_no_table_that_it_changed(tables, connect):
+    feed = RecordingFeed(connect(autocommit=True), [book, author])
+
+    capture.install(tables, BOTH, triggers=False)
+
+    assert feed.events() == []
 
 
 SILENT = "LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
@@ -178,10 +203,21 @@ def test_tampered_function_is_found_and_mended(shop, writer, feed, tampering):
     assert not found.sound
     assert "run: manage.py migrate" in str(found)
     capture.install(shop, BOTH, triggers=True)
+    feed.events()
 
     run(writer, "INSERT INTO shop.book VALUES (1, 'A')")
     assert capture.status(shop, BOTH, triggers=True).ready
     assert feed.changes() == [row(book, 1, title="A", author_id=None)]
+
+
+def test_what_was_written_while_the_mark_had_no_triggers_is_told_when_they_are_mended(shop, writer, feed):
+    run(writer, "ALTER TABLE dddp_mark DISABLE TRIGGER ALL")
+    run(writer, "INSERT INTO shop.book VALUES (1, 'A')")
+    assert feed.events() == []
+
+    capture.install(shop, BOTH, triggers=True)
+
+    assert feed.transaction().tables == {book, author}
 
 
 def test_functions_are_mended_while_a_writer_is_at_work(shop, writer, feed):
@@ -294,6 +330,7 @@ def test_changed_key_column_is_followed(shop, writer, feed):
     run(writer, "ALTER TABLE shop.book RENAME id TO number")
     renamed = captured("bookstore.book", "shop.book", "title", key="number")
     capture.install(shop, [renamed, AUTHOR], triggers=True)
+    assert feed.transaction().tables == {book}
 
     run(writer, "INSERT INTO shop.book VALUES (1, 'Emma')")
 
