@@ -339,6 +339,7 @@ def table_locked(trial: Trial) -> None:
 @fault("resources")
 def table_locked_for_long(trial: Trial) -> None:
     """A table is locked past ``STATEMENT_TIME_LIMIT``, methods fail with 503, and the listener is terminated."""
+    trial.progress(1, prefix=ONLINE)  # who is just coming back would wait for the table, and not call
     before = trial.ledger.count("failed", ONLINE)
     with exclusively(trial, "bank_account"):
         end_sessions(trial, FEED)
