@@ -81,6 +81,7 @@ class Status:
     created: bool = True  #: False: dddp's own migrations have not run
     sound: bool = True  #: False: dddp's functions are another release's, or somebody changed them
     tables: tuple[Table, ...] = ()  #: tables of which not every change would be told
+    uncaptured: tuple[Table, ...] = ()  #: those of them that lack it themselves, not only a partition
     differing: tuple[
         Table, ...
     ] = ()  #: tables that are told of otherwise than declared, as by a newer release
@@ -180,6 +181,7 @@ def status(connection: Connection, tables: Sequence[CapturedTable], triggers: bo
     return Status(
         sound=plan.sound and plan.guarded,
         tables=plan.untold(),
+        uncaptured=plan.uncaptured(),
         differing=plan.differing(),
         unreadable=tuple(sorted(forbidden)),
         details=tuple(plan.details()),
@@ -221,10 +223,19 @@ class _Plan:
     installed: frozenset[Trigger]
 
     def untold(self) -> tuple[Table, ...]:
-        """The tables that lack a trigger, or whose keys are not read from where they should be."""
+        """The tables that are misplaced, or that lack a trigger on themselves or on a member of their family."""
+        return tuple(sorted(self._misplaced() | {each.label for each in self.wanted - self.installed}))
+
+    def uncaptured(self) -> tuple[Table, ...]:
+        """Those among them that lack it on themselves."""
+        own = {(each.label, each.relation) for each in self.entries}
+        missing = {each.label for each in self.wanted - self.installed if (each.label, each.relation) in own}
+        return tuple(sorted(self._misplaced() | missing))
+
+    def _misplaced(self) -> set[Table]:
+        """The tables whose keys are not read from where they should be."""
         registered = {each.place for each in self.registered}
-        labels = {each.label for each in self.entries if each.place not in registered}
-        return tuple(sorted(labels | {each.label for each in self.wanted - self.installed}))
+        return {each.label for each in self.entries if each.place not in registered}
 
     def differing(self) -> tuple[Table, ...]:
         """The others that are not as declared. Columns too many are ignored, missing ones read again."""

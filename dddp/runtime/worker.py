@@ -85,8 +85,6 @@ class Worker:
         sockets: Sequence[socket],
         siblings: Siblings | None = None,
         handed: socket | None = None,
-        *,
-        proven: bool = False,
     ) -> None:
         """Listen to the databases, and serve.
 
@@ -94,8 +92,6 @@ class Worker:
             sockets: listening.
             siblings: the other workers that listen on them, if there are any.
             handed: a listening Unix socket where these hand connections over.
-            proven: another worker of the same code has started before: what its siblings go on with, a partition that
-                has no triggers yet, does not keep this one from taking its place.
 
         Raises:
             FeedUnavailable: a database cannot be reached.
@@ -103,7 +99,7 @@ class Worker:
         for pool in (*self._readers.values(), self._handlers):
             pool.start()
         for alias, live in self._databases.items():
-            self._check_capture(alias, proven)
+            self._check_capture(alias)
             live.start()
         if self.settings.capture == "triggers" and (siblings is None or siblings.own == 0):
             self._watch_capture()
@@ -131,16 +127,19 @@ class Worker:
         self._server.start()
         self._heart = gevent.spawn(self._beat)
 
-    def _check_capture(self, alias: str, proven: bool) -> None:
-        """Do not pretend to be live on a database that does not tell its changes."""
+    def _check_capture(self, alias: str) -> None:
+        """Do not pretend to be live on a database that does not tell its changes.
+
+        A partition that has no triggers yet is no reason for an outage: what is written through its parent is told.
+        """
         try:
             status = capture_status(alias)
         finally:
             connections[alias].close()
-        untold = status.tables and self.settings.capture == "triggers"
-        if not status.created or (untold and not proven):
+        triggers = self.settings.capture == "triggers"
+        if not status.created or (triggers and status.uncaptured):
             raise FeedUnavailable(str(status))
-        if untold:
+        if triggers and status.tables:
             logger.warning("! database %s: %s", alias, status)
         elif not status.ready:  # rows come without their new columns, and are read again for them
             logger.warning("! database %s: %s; until then its changes cost more reads", alias, status)

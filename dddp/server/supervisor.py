@@ -109,9 +109,7 @@ class Supervisor:
     _reloading: bool = field(default=False, init=False)
     _announced: bool = field(default=False, init=False)
     _exit_code: int = field(default=0, init=False)
-    _began: float = field(default_factory=time.monotonic, init=False)
     _turned: float = field(default_factory=time.monotonic, init=False)  #: when the last turn began
-    proven: bool = field(default=False, init=False)  #: a worker of this code has come to serve
     _wake: tuple[int, int] = field(default=(-1, -1), init=False)
 
     def run(self, adopted: dict[int, Child] | None = None, leaving: Sequence[Child] = ()) -> int:
@@ -152,7 +150,6 @@ class Supervisor:
     def _step(self) -> bool:
         """Do what is due; False when nothing is left to do."""
         self._excuse_absence()
-        self.proven |= any(child.ready and child.born > self._began for child in self._children())
         self._reap()
         self._kill_overdue()
         if self._stopping:

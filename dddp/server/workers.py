@@ -136,7 +136,7 @@ def supervise(
 
     supervisor = Supervisor(
         len(sockets.handed),
-        work=lambda number, pipe: _work(make, sockets, number, pipe, supervisor.proven),
+        work=lambda number, pipe: _work(make, sockets, number, pipe),
         silence=settings.worker_time_limit,
         farewell=2 * settings.shutdown_time_limit + FAREWELL_EXTRA,
         started=started,
@@ -152,8 +152,8 @@ def supervise(
         sockets.remove()
 
 
-def _work(make: Callable[[], Worker], sockets: Sockets, number: int, pipe: int, proven: bool) -> int:
-    """What a worker's process does, from the fork to its end; its exit code. Its code may be ``proven`` by others."""
+def _work(make: Callable[[], Worker], sockets: Sockets, number: int, pipe: int) -> int:
+    """What a worker's process does, from the fork to its end; its exit code."""
     gevent.reinit()
     random.seed()  # else all workers would choose alike
     # Ctrl-C reaches all processes; the supervisor tells when to go.
@@ -164,7 +164,6 @@ def _work(make: Callable[[], Worker], sockets: Sockets, number: int, pipe: int, 
             [socket.socket(fileno=descriptor) for descriptor in sockets.shared],
             Siblings(number, sockets.paths),
             socket.socket(fileno=sockets.handed[number]),
-            proven=proven,
         )
     except Exception as error:  # noqa: BLE001 - the outer edge of this process: people get one line
         if logger.isEnabledFor(logging.INFO):

@@ -548,6 +548,7 @@ def test_new_partition_is_found_and_then_captured_by_its_own_name(sales):
     sales.run(NEW_LEAF)
 
     assert sales.status().tables == (SALE.table,)
+    assert sales.status().uncaptured == ()
     assert "bookstore.sale: insert trigger on shop.sale_2028 is missing" in sales.status().details
     sales.run("INSERT INTO shop.sale_2028 VALUES (59, '2028-02-01')")  # seen by nobody
     assert sales.feed.events() == []
@@ -604,6 +605,29 @@ def test_who_follows_a_table_that_others_inherit_from_knows_it(follower, name):
     follower.run(INHERITANCE_WAYS[name])
 
     assert follower.told() == {ROWS}
+
+
+def test_table_that_lacks_a_trigger_itself_is_told_from_one_whose_partition_does(sales):
+    sales.run("DROP TRIGGER dddp_capture_insert_v1 ON shop.sale")
+
+    assert sales.status().uncaptured == (SALE.table,)
+
+
+def test_partition_without_triggers_that_is_a_table_of_its_own_too_is_uncaptured(sales):
+    part = captured("bookstore.sale2026", "shop.sale_2026", "title")
+    sales.capture(SALE, part)
+
+    sales.run("ALTER TABLE shop.sale_2026 DISABLE TRIGGER USER")
+
+    assert sales.status().tables == (SALE.table, part.table)
+    assert sales.status().uncaptured == (part.table,)
+
+
+def test_table_that_inherits_without_triggers_leaves_its_parent_captured(follower):
+    follower.run(MAGAZINES)
+
+    assert follower.status().tables == (BOOK.table,)
+    assert follower.status().uncaptured == ()
 
 
 # ------------------------------------------------------------------------------------------------ what is refused
