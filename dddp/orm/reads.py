@@ -22,6 +22,7 @@ from dddp.livequery.read import MoveIn, Related
 from dddp.livequery.spec import Fields, QuerySpec
 from dddp.livequery.window import Window
 from dddp.orm.documents import ModelShape, document_id
+from dddp.orm.failures import first_line, mend
 from dddp.protocol.ejson import member
 
 __all__ = ["Documents", "ReadFailed", "ReadResult", "read"]
@@ -66,7 +67,7 @@ class ReadFailed(QueryFailed):
 
     def __str__(self) -> str:
         what = f"The live query of collection {self.spec.shape.name}" if self.spec else "The snapshot read"
-        return f"{what} failed: {type(self.cause).__name__}: {str(self.cause).strip()}"
+        return f"{what} failed: {type(self.cause).__name__}: {first_line(self.cause)}{mend(self.cause)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ postgres, ``bytea_output`` hex and ``extra_float_digits`` 1. A cursor of the ORM
 one path: psycopg2's typecaster for the column's type, then the converters that Django's compiler applies.
 
 The types of a model's columns are looked up once, when its RowType is made; decoding does no I/O. Of columns whose
-values are the same at each decoding (``is_pure``), texts that came before are not decoded again.
+values are the same at each decoding (``is_pure``), texts that came before are not decoded again. While the database
+has not all of the columns, or denies one, every row is key only: so queries that do without them go on.
 
 ``column::text`` differs from what a cursor receives for three types: booleans (``true``, which the typecaster
 reads as well), ``inet``, which gets a netmask, and ``char(n)``, which loses its padding; no field of Django makes
@@ -25,13 +26,14 @@ from zoneinfo import ZoneInfo
 
 import psycopg2.extensions
 from django.conf import settings
-from django.db import DatabaseError, connections, models
+from django.db import connections, models
 from psycopg2.extras import DateTimeTZRange
 
 from dddp.changes import Change, Key, Kind, Row
-from dddp.errors import DDDPError, FeedUnavailable
+from dddp.errors import DDDPError, QueryFailed
 from dddp.orm.documents import FeedRow, document_id, is_pure
 from dddp.orm.memo import Memo
+from dddp.orm.readable import readable
 from dddp.orm.tables import concrete, table_of
 
 __all__ = ["RowType", "ValueUndecodable"]
@@ -113,7 +115,8 @@ class RowType:
         columns: names of the captured columns; the key's is one of them, named or not.
 
     Raises:
-        FeedUnavailable: the database has not these columns.
+        QueryFailed: the key cannot be read. The message names what the database has not, or denies, and the mend.
+        DatabaseError, InterfaceError: Django's, as of a connection that was lost.
     """
 
     def __init__(
@@ -124,7 +127,13 @@ class RowType:
         fields = {field.column: field for field in meta.local_concrete_fields}
         names = dict.fromkeys(name for name in (meta.pk.column, *columns) if name in fields)
         self._connection = connections[database]
-        self._cursor, types = self._look_up(meta.db_table, list(names))
+        relation = self._connection.ops.quote_name(meta.db_table)
+        found = readable(self._connection, self.table, relation, list(names))
+        #: Why some columns cannot be read, with the mend; empty when all can be.
+        self.lacks = found.lacks
+        if meta.pk.column not in found.names:
+            raise QueryFailed(self.lacks)
+        self._cursor, types = self._look_up(relation, found.names)
         columns_by_name = {name: self._column(oid, fields[name]) for name, oid in types.items()}
         self._names = columns_by_name.keys()
         self._key_column = columns_by_name[meta.pk.column]
@@ -137,8 +146,8 @@ class RowType:
     def decode(self, change: Change) -> Change:
         """The same change with its key as a document id and its row as attribute name -> value.
 
-        A row without one of the columns is key only: it was captured before the column was. So is one with a value
-        that is loaded as another is.
+        A row without one of the columns is key only: it was captured before the column was, or the column cannot be
+        read. So is one with a value that is loaded as another is.
 
         Raises:
             ValueUndecodable: a value is none of its column's type.
@@ -147,7 +156,7 @@ class RowType:
         row = change.row
         if change.kind is not Kind.ROW or row is None:
             return Change(change.table, key, change.kind)
-        if not self._names <= row.keys() or self._is_doubtful(row):
+        if self.lacks or not self._names <= row.keys() or self._is_doubtful(row):
             return Change(change.table, key, Kind.KEY_ONLY)
         return Change(change.table, key, Kind.ROW, self._row(row, key))
 
@@ -173,16 +182,11 @@ class RowType:
             error.key = key
             raise
 
-    def _look_up(self, table: str, names: list[str]) -> tuple[Any, dict[str, int]]:
+    def _look_up(self, relation: str, names: list[str]) -> tuple[Any, dict[str, int]]:
         """A cursor to cast with, and the columns' type OIDs."""
         quote = self._connection.ops.quote_name
         cursor = self._connection.cursor()
-        try:
-            cursor.execute(f"SELECT {', '.join(map(quote, names))} FROM {quote(table)} LIMIT 0")
-        except DatabaseError as error:
-            raise FeedUnavailable(
-                f"The columns of {self.table} cannot be read from the database: {_first_line(error)}. Run migrate."
-            ) from error
+        cursor.execute(f"SELECT {', '.join(map(quote, names))} FROM {relation} LIMIT 0")
         casting = cursor.cursor
         casting.tzinfo_factory = lambda offset: datetime.UTC
         return casting, {name: part.type_code for name, part in zip(names, cursor.description, strict=True)}
@@ -213,10 +217,6 @@ class RowType:
             zone = ZoneInfo(self._connection.timezone_name)
             return lambda text, cursor: _in_zone(cast(text, cursor), zone)
         return cast
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
 
 
 def _without_full_netmask(text: str) -> str:

@@ -1,6 +1,8 @@
-"""What the log is told of handlers that failed: each with its traceback, unless the database is away.
+"""What the log is told of handlers and live queries that failed: each handler with its traceback, queries once for all
+that are alike.
 
-Then all of them fail, for a reason that the listener has told already; a traceback for each call would fill the disk.
+When the database is away, or a column is gone, all of them fail for one reason: a traceback for each would fill the
+disk.
 """
 
 from __future__ import annotations
@@ -9,21 +11,38 @@ import logging
 import time
 
 from dddp.api.sanitise import is_internal, is_unavailable
+from dddp.orm.failures import first_line
 
 __all__ = ["FailureLog", "failure_log"]
 
 logger = logging.getLogger(__name__)
 
 INTERVAL = 10.0
-"""Seconds in which one line stands for all that failed because the database is away."""
+"""Seconds in which one line stands for all that failed alike."""
+
+KINDS = 1000
+"""Of failures that are told apart: errors may quote the values that made them."""
+
+AWAY = "the database is away"
 
 
 class FailureLog:
     """Tells of the failures of one process."""
 
     def __init__(self) -> None:
-        self._silent_until = 0.0
-        self._left_out = 0
+        self._kinds: dict[
+            str, tuple[float, int]
+        ] = {}  # until when each is silent, and how many were left out
+
+    def tell(self, level: int, text: str, error: BaseException | None = None) -> None:
+        """Tell what may come in a flood: a text is logged once in ``INTERVAL``.
+
+        Args:
+            error: the traceback to go with it.
+        """
+        others = self._due(text)
+        if others is not None:
+            logger.log(level, "! %s%s", text, others, exc_info=error)
 
     def report(self, what: str, error: BaseException) -> None:
         """Tell that something failed, unless the error was meant for the client.
@@ -39,14 +58,22 @@ class FailureLog:
             logger.error("! %s failed", what, exc_info=error)
 
     def _report_outage(self, what: str, error: BaseException) -> None:
+        others = self._due(AWAY)
+        if others is not None:
+            reason = first_line(error)
+            logger.error("! %s failed%s: the database cannot be reached: %s", what, others, reason)
+
+    def _due(self, kind: str) -> str | None:
+        """What a line has to say of those left out before it; None when none is due."""
         now = time.monotonic()
-        if now < self._silent_until:
-            self._left_out += 1
-            return
-        others = f" (and {self._left_out} others since the last such line)" if self._left_out else ""
-        reason = str(error).partition("\n")[0].strip()
-        logger.error("! %s failed%s: the database cannot be reached: %s", what, others, reason)
-        self._silent_until, self._left_out = now + INTERVAL, 0
+        silent_until, left_out = self._kinds.get(kind, (0.0, 0))
+        if now < silent_until:
+            self._kinds[kind] = silent_until, left_out + 1
+            return None
+        if len(self._kinds) >= KINDS:
+            self._kinds.clear()
+        self._kinds[kind] = now + INTERVAL, 0
+        return f" (and {left_out} others since the last such line)" if left_out else ""
 
 
 failure_log = FailureLog()

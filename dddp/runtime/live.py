@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 
 import gevent
-from django.db import DatabaseError, connections
+from django.db import connections
 
 from dddp.api.registry import Registry
 from dddp.changes import Change, FeedEvent, Gap, Kind, Snapshot, Table, Transaction
@@ -27,10 +27,11 @@ from dddp.livequery.router import Router
 from dddp.livequery.spec import QuerySpec
 from dddp.livequery.step import Step
 from dddp.mergebox import MergeBox
-from dddp.orm.failures import is_away
+from dddp.orm.failures import first_line, is_away, mend
 from dddp.orm.reads import ReadFailed, read
 from dddp.orm.rows import RowType, ValueUndecodable
 from dddp.orm.tables import model_of
+from dddp.runtime.failurelog import failure_log
 from dddp.runtime.pool import FAILURES, Pool
 from dddp.runtime.specs import Specs
 from dddp.transport.contract import Batch
@@ -139,15 +140,37 @@ class LiveDatabase:
             self._readers.submit(functools.partial(self._begin_with_row_types, query, tables))
 
     def _begin_with_row_types(self, query: LiveQuery, tables: set[Table]) -> None:
+        """Look up what is not known yet of the tables' columns; in a greenlet of the read pool."""
+        if query.phase is Phase.CLOSED:
+            return
         try:
             for table in tables - self._row_types.keys():
-                columns = self.captured[table].columns
-                self._row_types[table] = RowType(model_of(table), columns, database=self.alias)
-        except (FeedUnavailable, DatabaseError) as error:
-            logger.error("! %s", error, exc_info=error)
-            self._perform(self.router.fail(query, error))
+                self._row_types[table] = self._row_type(table)
+        except FAILURES as error:
+            self._not_begun(query, tables, error)
         else:
             self._begin_read(query)
+
+    def _row_type(self, table: Table) -> RowType:
+        row_type = RowType(model_of(table), self.captured[table].columns, database=self.alias)
+        if row_type.lacks:
+            logger.warning(
+                "! %s. Until then rows of %s that change are read again, and queries that need what is missing fail",
+                row_type.lacks,
+                table,
+            )
+        return row_type
+
+    def _not_begun(self, query: LiveQuery, tables: set[Table], error: BaseException) -> None:
+        """Have the types looked up again if the database was away, as reads are done again; else close the query."""
+        what = f"The live query of collection {query.collection}"
+        if is_away(error):
+            failure_log.tell(logging.WARNING, f"{what} failed: {first_line(error)}; it is begun again")
+            gevent.sleep(random.uniform(*RETRY))
+            self._readers.submit(functools.partial(self._begin_with_row_types, query, tables))
+        else:
+            failure_log.tell(logging.ERROR, f"{what} failed: {first_line(error)}{mend(error)}", error)
+            self._perform(self.router.fail(query, _as_failure(error)))
 
     def _begin_read(self, query: LiveQuery) -> None:
         self.router.begin(query)
@@ -274,12 +297,12 @@ class LiveDatabase:
             gevent.sleep(random.uniform(*RETRY))
             self._perform(self.router.read_failed(due, None, error))
         else:
-            logger.error("! %s", error, exc_info=error)
+            failure_log.tell(logging.ERROR, str(error), error)
             self._perform(self.router.read_failed(due, error.spec, error))
 
     def _abandon(self, due: Read, error: BaseException) -> None:
         """Close every query of a read that failed for a reason that blames none of them."""
-        failure = QueryFailed(f"{type(error).__name__}: {error}")
+        failure = _as_failure(error)
         for query in due.queries:
             if query.reading is due:
                 self._perform(self.router.fail(query, failure))
@@ -307,6 +330,11 @@ class LiveDatabase:
     def _tell_subscribers(self, query: LiveQuery, error: Exception | None) -> None:
         for subscriber in list(self._subscribers.get(query, ())):
             subscriber(query, error)
+
+
+def _as_failure(error: BaseException) -> Exception:
+    """What a query ends with: its subscribers' exception, whatever was raised."""
+    return error if isinstance(error, Exception) else QueryFailed(f"{type(error).__name__}: {error}")
 
 
 def _nothing() -> None:

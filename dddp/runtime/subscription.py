@@ -155,7 +155,9 @@ class Run:
             return
         if error is not None:
             # Its traceback has been logged once, for all who subscribed to the query.
-            logger.warning("! publication %s: %s", self.subscription.publication.wire_name(), error)
+            failure_log.tell(
+                logging.WARNING, f"publication {self.subscription.publication.wire_name()}: {error}"
+            )
             self._fail(error)
         elif query in self._unsettled:
             del self._unsettled[query]

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from psycopg2.extras import DateRange, DateTimeTZRange, NumericRange
 
 from dddp.changes import Change, Key, Kind, Table
-from dddp.errors import FeedUnavailable
+from dddp.errors import QueryFailed
 from dddp.orm.documents import ModelShape, document_id
 from dddp.orm.queries import specify
 from dddp.orm.reads import read
@@ -340,6 +340,15 @@ def work_change(**row: str | None) -> Change:
     return Change(Table("app.work"), Key("1"), Kind.ROW, row)
 
 
+EMMA = {"id": "1", "title": "Emma", "year": "1815", "writer_id": None}
+
+
+def run(*statements: str) -> None:
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
 @pytest.mark.django_db
 def test_row_without_a_column() -> None:
     """Captured before a column was: it has to be read again."""
@@ -452,8 +461,39 @@ def test_decoding_after_the_connection_is_closed(django_assert_num_queries: Any)
 
 @pytest.mark.django_db
 def test_table_that_is_not_there() -> None:
-    with pytest.raises(FeedUnavailable, match=r"app\.labelled.*Run migrate"), transaction.atomic():
+    with pytest.raises(QueryFailed, match=r'finds no table "app_labelled"; run: manage.py migrate'):
         row_type(Labelled)
+
+
+@pytest.mark.django_db
+def test_column_that_is_not_there() -> None:
+    """Rows count by their keys, for the sake of queries that do without it; also should it come back."""
+    run('ALTER TABLE app_work DROP COLUMN "year"')
+    rows = row_type(Work)
+
+    assert rows.lacks.startswith("the database has no column year of app.work; run: manage.py migrate")
+    for row in ({"id": "1", "title": "Emma", "writer_id": None}, EMMA):
+        assert rows.decode(work_change(**row)) == Change(Table("app.work"), Key("1"), Kind.KEY_ONLY)
+
+
+@pytest.mark.django_db
+def test_column_that_may_not_be_read() -> None:
+    run("CREATE ROLE web", "GRANT SELECT (id, title, writer_id) ON app_work TO web", "SET LOCAL ROLE web")
+    rows = row_type(Work)
+
+    assert rows.lacks == (
+        "the role web may not read year of app.work; run as its owner: "
+        'GRANT SELECT ("year") ON "app_work" TO web'
+    )
+    assert rows.decode(work_change(**EMMA)).kind is Kind.KEY_ONLY
+
+
+@pytest.mark.django_db
+def test_table_that_may_not_be_read() -> None:
+    run("CREATE ROLE web", "SET LOCAL ROLE web")
+
+    with pytest.raises(QueryFailed, match=r'owner: GRANT SELECT ON "app_work" TO web$'):
+        row_type(Work)
 
 
 # -- Time zones

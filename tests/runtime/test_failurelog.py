@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ from django.db.utils import DataError
 
 from dddp.errors import FeedUnavailable, MeteorError
 from dddp.runtime import failurelog
-from dddp.runtime.failurelog import INTERVAL, FailureLog
+from dddp.runtime.failurelog import INTERVAL, KINDS, FailureLog
 
 AWAY = OperationalError('connection to server at "db" failed: Connection refused\n\tIs the server running?')
 
@@ -51,3 +52,27 @@ def test_error_that_the_client_is_told_is_none_of_the_logs(clock: Any, caplog: A
     FailureLog().report("method m", MeteorError("closed"))
 
     assert caplog.messages == []
+
+
+def test_same_text_is_told_once_in_an_interval(clock: Any, caplog: Any) -> None:
+    log, error = FailureLog(), ZeroDivisionError()
+    for _ in range(3):
+        log.tell(logging.ERROR, "The live query of collection a failed", error)
+    log.tell(logging.WARNING, "publication p: it failed")
+    clock.now += INTERVAL
+    log.tell(logging.ERROR, "The live query of collection a failed", error)
+
+    assert caplog.messages == [
+        "! The live query of collection a failed",
+        "! publication p: it failed",
+        "! The live query of collection a failed (and 2 others since the last such line)",
+    ]
+    assert [bool(record.exc_info) for record in caplog.records] == [True, False, True]
+
+
+def test_endlessly_many_texts_take_no_memory(clock: Any) -> None:
+    log = FailureLog()
+    for number in range(3 * KINDS):
+        log.tell(logging.ERROR, f'invalid input: "{number}"')
+
+    assert len(log._kinds) <= KINDS

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.client import StrictClient
-from tests.runtime.conftest import Project
+from tests.runtime.conftest import Project, serve
 from tests.strict import Message, RemoteError
 
 
@@ -339,21 +339,24 @@ def test_query_that_fails_later_takes_its_documents_back(project: Project, clien
     assert [set(fields) for fields in client.documents("shop.book").values()] == [{"title"}, {"title"}]
 
 
-def test_failure_of_a_shared_query_has_one_traceback(project: Project) -> None:
-    """A query that fails may have thousands of subscribers."""
-    project.add_book("dear", 10)
-    clients = [project.client() for _ in range(5)]
-    for client in clients:
-        client.subscribed("DividedBooks")
-    since = len(project.server.log)
-    project.add_book("free", 0)
-    for client in clients:
-        client.wait(lambda view: view.subscriptions["s1"].ended)
-        client.close()
-    project.server.wait_for_log("publication DividedBooks", since=since)
-    errors = [line for line in project.server.log[since:] if " ERROR " in line]
+def test_failure_of_a_shared_query_is_two_lines(templates: tuple[str, str]) -> None:
+    """A query that fails may have thousands of subscribers: one traceback, and one line for their publication."""
+    with serve(templates) as project:
+        project.add_book("dear", 10)
+        clients = [project.client() for _ in range(5)]
+        for client in clients:
+            client.subscribed("DividedBooks")
+        project.add_book("free", 0)
+        for client in clients:
+            client.wait(lambda view: view.subscriptions["s1"].ended)
+            client.close()
+        project.server.wait_for_log("publication DividedBooks")
+        errors, warnings = (
+            [line for line in project.server.log if f" {level} " in line] for level in ("ERROR", "WARNING")
+        )
 
     assert len(errors) == 1 and "The live query of collection shop.book failed" in errors[0]
+    assert len(warnings) == 1 and "publication DividedBooks" in warnings[0]
 
 
 def test_query_past_its_time_limit_ends_with_nosub(project: Project, client: StrictClient) -> None:

@@ -1,0 +1,77 @@
+"""What becomes of live queries when the database's tables are not as the models say, or not to be read."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import psycopg2
+import pytest
+
+from tests.polling import until
+from tests.runtime.conftest import Project, serve
+from tests.strict import RemoteError
+
+
+@pytest.fixture
+def project(templates: tuple[str, str]) -> Iterator[Project]:
+    """A server of its own: the types of columns are not known yet."""
+    with serve(templates, READ_POOL_SIZE=1) as project:
+        yield project
+
+
+def error_of(project: Project, publication: str, *params: object) -> RemoteError:
+    """The error that a subscription ends with."""
+    with project.client() as client, pytest.raises(RemoteError) as caught:
+        client.subscribed(publication, *params)
+    return caught.value
+
+
+def lines(project: Project, text: str) -> list[str]:
+    return [line for line in project.server.log if text in line]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["types known", "types not known"])
+def test_dropped_column(project: Project, known: bool) -> None:
+    """It costs the queries that need it alone; each of which is told in the log, with one traceback for all alike."""
+    with project.client() as client:
+        if known:
+            client.subscribed("AsPlain")
+        project.execute("ALTER TABLE shop_book DROP COLUMN price")
+        errors = [error_of(project, "Books"), *(error_of(project, "BooksFrom", price) for price in range(5))]
+        if not known:
+            client.subscribed("AsPlain")
+        sql = "INSERT INTO shop_book (title) VALUES ('Emma') RETURNING id"
+        book = str(project.execute(sql)[0][0])
+        client.wait(lambda view: book in view.documents("plain"))
+
+    assert {(error.error, error.reason) for error in errors} == {(500, "Internal server error")}
+    assert len(lines(project, "ERROR")) == 1
+    assert "shop_book.price does not exist; run: manage.py migrate" in lines(project, "ERROR")[0]
+    assert len(lines(project, "dddp.orm.reads.ReadFailed: ")) == 1  # the last line of a traceback
+    assert len(lines(project, "publication BooksFrom")) == 1
+    missing = lines(project, "the database has no column price of shop.book; run: manage.py migrate")
+    assert len(missing) == (0 if known else 1)
+
+
+def test_dropped_table(project: Project) -> None:
+    project.execute("DROP TABLE shop_letter")
+
+    assert error_of(project, "Letters").error == 500
+    assert 'finds no table "shop_letter"; run: manage.py migrate' in lines(project, "ERROR")[0]
+
+
+def test_connection_lost_while_types_are_looked_up(project: Project) -> None:
+    """It is done again, as reads are."""
+    waiting = (
+        "FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' "
+        "AND query LIKE '%%LIMIT 0'"
+    )
+    with contextlib.closing(psycopg2.connect(project.database)) as other, project.client() as client:
+        other.cursor().execute("LOCK TABLE shop_book IN ACCESS EXCLUSIVE MODE")
+        books = client.subscribe("Books")
+        until(lambda: project.execute(f"SELECT 1 {waiting}"), 10)
+        project.execute(f"SELECT pg_terminate_backend(pid) {waiting}")
+        project.server.wait_for_log("it is begun again")
+        other.rollback()
+        client.wait_ready(books)
