@@ -29,7 +29,6 @@ __all__ = [
     "register_checks",
 ]
 
-HINT = "Until then changes will not reach DDP clients."
 UNSEEN_HINT = (
     "Publish the tables behind it, or run SELECT dddp_note_table('app.model') whenever it has changed."
 )
@@ -84,7 +83,7 @@ def _about_capture(alias: str, status: capture.Status) -> Iterator[CheckMessage]
     if not status.ready:
         yield Warning(
             f"Capture in the database {alias!r} is not up to date: {status}.",
-            hint="\n".join([HINT, *status.details]),
+            hint="\n".join([f"Until then {status.consequence}.", *status.details]),
             id="dddp.W002",
         )
     for sentence in status.unseen:

@@ -8,7 +8,7 @@ writers queue up behind whoever waits.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, field
 from operator import attrgetter
 from typing import Any, TypeAlias
@@ -25,6 +25,7 @@ from dddp.feed.catalogue import (
     describe,
     fingerprint,
     functions,
+    hidden,
     installed_triggers,
     is_created,
     is_stable,
@@ -79,6 +80,7 @@ class Status:
 
     supported: bool = True  #: False: not PostgreSQL
     created: bool = True  #: False: dddp's own migrations have not run
+    hidden: str | None = None  #: why this role does not see dddp's tables, with the mend
     sound: bool = True  #: False: dddp's functions are another release's, or somebody changed them
     tables: tuple[Table, ...] = ()  #: tables of which not every change would be told
     uncaptured: tuple[Table, ...] = ()  #: those of them that lack it themselves, not only a partition
@@ -86,6 +88,7 @@ class Status:
         Table, ...
     ] = ()  #: tables that are told of otherwise than declared, as by a newer release
     unreadable: tuple[str, ...] = ()  #: tables that this role may not read, with the mend
+    triggers: bool = field(default=True, compare=False)  #: False: signal handlers tell of every change
     details: tuple[str, ...] = field(default=(), compare=False)  #: what is otherwise, one sentence each
     unseen: tuple[str, ...] = field(default=(), compare=False)  #: what no trigger can see, and why
 
@@ -93,21 +96,35 @@ class Status:
     def ready(self) -> bool:
         return self == Status()
 
+    @property
+    def consequence(self) -> str:
+        """What is the matter until that is mended."""
+        if not (self.supported and self.created) or (self.tables and self.triggers):
+            return "changes will not reach DDP clients"
+        if self.unreadable:
+            return "queries of what may not be read fail"
+        if not self.sound:
+            return "changes may not reach DDP clients"
+        return "changes cost more reads"
+
     def __str__(self) -> str:
         if not self.supported:
             return "not PostgreSQL: its changes cannot be captured"
+        if self.hidden:
+            return self.hidden
         if not self.created:
             return "dddp's tables are missing; run: manage.py migrate"
+        return "; ".join([*self._deviation(), *self.unreadable]) or "ready"
+
+    def _deviation(self) -> Iterator[str]:
+        """What is not as ``migrate`` makes it: the gravest, which names the mend of all."""
         if self.tables:
-            return f"capture is out of date for {', '.join(self.tables)}; run: manage.py migrate"
-        if self.differing:
+            yield f"capture is out of date for {', '.join(self.tables)}; run: manage.py migrate"
+        elif self.differing:
             what = f"capture of {', '.join(self.differing)} is not what is declared"
-            return f"{what}, though it tells of every change; run: manage.py migrate"
-        if not self.sound:
-            return "dddp's functions are not those of this release; run: manage.py migrate"
-        if self.unreadable:
-            return "; ".join(self.unreadable)
-        return "ready"
+            yield f"{what}, though it tells of every change; run: manage.py migrate"
+        elif not self.sound:
+            yield "dddp's functions are not those of this release; run: manage.py migrate"
 
 
 def create(connection: Connection) -> None:
@@ -174,7 +191,7 @@ def status(connection: Connection, tables: Sequence[CapturedTable], triggers: bo
         return Status(supported=False)
     with connection.cursor() as cursor:
         if not is_created(cursor):
-            return Status(created=False)
+            return Status(created=False, hidden=hidden(cursor))
         plan = _plan(cursor, tables, triggers)
         forbidden = [sentence for entry in plan.entries for sentence in unreadable(cursor, entry)]
         blind = [sentence for entry in plan.entries if triggers for sentence in unseen(cursor, entry)]
@@ -186,6 +203,7 @@ def status(connection: Connection, tables: Sequence[CapturedTable], triggers: bo
         unreadable=tuple(sorted(forbidden)),
         details=tuple(plan.details()),
         unseen=tuple(sorted(blind)),
+        triggers=triggers,
     )
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "describe",
     "fingerprint",
     "functions",
+    "hidden",
     "installed_triggers",
     "is_created",
     "is_stable",
@@ -260,11 +261,33 @@ WHERE t.tgrelid = to_regclass('dddp_mark') AND t.tgenabled = 'A' AND t.tginitdef
 """
 """tgtype: 1, for each row, and 4 for INSERT, 8 for DELETE."""
 
+HIDDEN = r"""
+SELECT quote_ident(current_user), quote_ident(n.nspname)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relname = 'dddp_table' AND NOT has_schema_privilege(n.oid, 'USAGE')
+  AND quote_ident(n.nspname) = ANY (regexp_split_to_array(
+        replace(current_setting('search_path'), '"$user"', quote_ident(current_user)), '\s*,\s*'))
+"""
+
 
 def is_created(cursor: Any) -> bool:
     """Whether dddp's own migrations have run."""
     cursor.execute("SELECT to_regclass('dddp_table') IS NOT NULL")
     return bool(cursor.fetchone()[0])
+
+
+def hidden(cursor: Any) -> str | None:
+    """That the connection's role may not use the schema of dddp's tables, as a sentence with the mend; None if it may,
+    or there is none."""
+    cursor.execute(HIDDEN)
+    found = cursor.fetchone()
+    if found is None:
+        return None
+    role, schema = found
+    return (
+        f"the role {role} may not use the schema {schema}, which has dddp's tables; run as its owner: "
+        f"GRANT USAGE ON SCHEMA {schema} TO {role}"
+    )
 
 
 def schema_of(cursor: Any) -> str:

@@ -19,7 +19,7 @@ from gevent.event import Event
 
 from dddp.feed import capture
 from dddp.feed.capture import CapturedTable
-from dddp.feed.catalogue import is_created
+from dddp.feed.catalogue import hidden, is_created
 from dddp.feed.drift import digest
 from dddp.orm.failures import is_away, is_overtime
 from dddp.runtime.pool import Pool
@@ -112,7 +112,7 @@ class DriftWatch:
         """What is not as it should be, and the mend; nothing when all is well."""
         with connections[self._alias].cursor() as cursor:
             if not is_created(cursor):
-                return "dddp's tables are missing; run: manage.py migrate"
+                return hidden(cursor) or "dddp's tables are missing; run: manage.py migrate"
         sentences = self._sentences()
         if not sentences:
             return ""

@@ -141,8 +141,10 @@ class Worker:
             raise FeedUnavailable(str(status))
         if triggers and status.tables:
             logger.warning("! database %s: %s", alias, status)
-        elif not status.ready:  # rows come without their new columns, and are read again for them
-            logger.warning("! database %s: %s; until then its changes cost more reads", alias, status)
+        elif (
+            not status.ready
+        ):  # such as rows that come without their new columns, and are read again for them
+            logger.warning("! database %s: %s; until then %s", alias, status, status.consequence)
 
     def _watch_capture(self) -> None:
         """Hear of partitions without triggers, and of triggers that go; one process of several does."""

@@ -426,6 +426,50 @@ def test_role_that_may_not_read_is_told_the_grant(shop, writer):
     assert not status.ready
     grant = "GRANT SELECT ON shop.book TO web"
     assert str(status) == f"the role web may not read bookstore.book; run as its owner: {grant}"
+    assert status.consequence == "queries of what may not be read fail"
+
+
+def test_role_that_may_not_use_the_schema_is_told_the_grant(shop, writer):
+    """It sees none of dddp's tables, which are there."""
+    run(
+        writer,
+        "DO $$BEGIN CREATE ROLE web; EXCEPTION WHEN duplicate_object THEN END$$",
+        "REVOKE USAGE ON SCHEMA public FROM PUBLIC",
+    )
+    try:
+        with shop.cursor() as cursor:
+            cursor.execute("SET ROLE web")
+            status = capture.status(shop, BOTH, triggers=True)
+            cursor.execute("RESET ROLE")
+    finally:
+        run(writer, "GRANT USAGE ON SCHEMA public TO PUBLIC")
+
+    assert str(status) == (
+        "the role web may not use the schema public, which has dddp's tables; "
+        "run as its owner: GRANT USAGE ON SCHEMA public TO web"
+    )
+    assert status.consequence == "changes will not reach DDP clients"
+
+
+@pytest.mark.parametrize(
+    ("status", "consequence"),
+    [
+        (Status(created=False), "changes will not reach DDP clients"),
+        (Status(tables=(book,)), "changes will not reach DDP clients"),
+        (Status(tables=(book,), triggers=False), "changes cost more reads"),
+        (Status(sound=False), "changes may not reach DDP clients"),
+        (Status(differing=(book,)), "changes cost more reads"),
+        (Status(differing=(book,), unreadable=("no",)), "queries of what may not be read fail"),
+    ],
+)
+def test_status_says_what_is_the_matter_until_it_is_mended(status, consequence):
+    assert status.consequence == consequence
+
+
+def test_status_names_the_grant_beside_the_migration():
+    status = Status(differing=(book,), unreadable=("run: GRANT",))
+
+    assert str(status).endswith("run: manage.py migrate; run: GRANT")
 
 
 def test_signals_in_a_database_without_registration_give_keys_only(shop, writer, feed):

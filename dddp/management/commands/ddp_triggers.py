@@ -130,8 +130,10 @@ def _check_possible(database: str) -> None:
         raise CommandError(f"Database {database!r} is not PostgreSQL: it has no triggers of dddp.")
     if not router.allow_migrate(database, "dddp"):
         raise CommandError(f"The project's DATABASE_ROUTERS keep dddp out of the database {database!r}.")
-    if not capture.status(connections[database], [], triggers=False).created:
-        raise CommandError(f"dddp's tables are missing; run: manage.py migrate --database {database}")
+    status = capture.status(connections[database], [], triggers=False)
+    if not status.created:
+        missing = f"dddp's tables are missing; run: manage.py migrate --database {database}"
+        raise CommandError(status.hidden or missing)
 
 
 def _lines(database: str) -> Iterator[str]:
