@@ -96,6 +96,41 @@ def test_a_page_parses_without_warnings(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_names)
+def test_a_row_of_a_table_is_one_row(page: Path) -> None:
+    """In a simple table each line with text in its first column begins a row: such a cell has to fit in one line."""
+    assert [row.astext() for row in parsed(page).findall(nodes.row) if _is_torn(row)] == []
+
+
+def test_a_torn_row_is_found() -> None:
+    table = """\
+========== ========= ======
+what       before    now
+========== ========= ======
+whole      (a, b)    1
+whole      two       2
+           lines
+a torn     one
+row        and its   3
+torn (too  ends      4
+here)      now       5
+meant      \\         6
+========== ========= ======
+"""
+    torn = [row.astext().split() for row in publish_doctree(table).findall(nodes.row) if _is_torn(row)]
+
+    assert torn == [["a", "torn", "one"], ["torn", "(too", "ends", "4"], ["here)", "now", "5"]]
+
+
+def _is_torn(row: nodes.row) -> bool:
+    """Whether its first cell ends or begins in the middle, or a cell is empty that is not written as a backslash."""
+    first, *others = row
+    if any(first.findall(nodes.strong)) and not any(cell.children for cell in others):
+        return False  # the heading of a group of rows
+    name = first.astext()
+    return not all(cell.children for cell in row) or name.endswith(",") or name.count("(") != name.count(")")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_names)
 def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
     """Links inside the project are relative paths; those to other sites are not tried."""
     targets = [node["refuri"] for node in parsed(page).findall(nodes.reference) if "refuri" in node]
