@@ -7,6 +7,7 @@ client can be sent undoes the method's writes like any other error.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -29,9 +30,12 @@ from dddp.runtime.pool import FAILURES, TOO_BUSY
 if TYPE_CHECKING:
     from dddp.runtime.connection import Connection
 
-__all__ = ["Invocation"]
+__all__ = ["Invocation", "under_way"]
 
 logger = logging.getLogger(__name__)
+
+under_way: Counter[str] = Counter()
+"""How many calls of each method this process is at, by the method's name."""
 
 
 class Invocation:
@@ -98,6 +102,13 @@ class Invocation:
 
     def run(self) -> None:
         """Call the method and answer the client."""
+        under_way[self._method.name] += 1
+        try:
+            self._run()
+        finally:
+            under_way[self._method.name] -= 1
+
+    def _run(self) -> None:
         fence = WriteFence(self.connection.databases, self.connection.queries_of, self._tell_updated)
         answer = self._answered(fence)
         fence.arm()

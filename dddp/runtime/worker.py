@@ -23,6 +23,7 @@ from dddp.runtime.connection import Connection, client_address
 from dddp.runtime.descriptors import connections_allowed
 from dddp.runtime.drift import DriftWatch
 from dddp.runtime.fence import count_statements
+from dddp.runtime.invocation import under_way
 from dddp.runtime.live import LiveDatabase
 from dddp.runtime.origins import accepting
 from dddp.runtime.overtime import limit_statements
@@ -167,6 +168,7 @@ class Worker:
         with suppress(gevent.Timeout), gevent.Timeout(self.settings.shutdown_time_limit):
             while not self._drained:
                 gevent.sleep(0.01)
+        self._tell_cut_off()
         if self._heart is not None:
             self._heart.kill()
         for watch in self._watches:
@@ -176,6 +178,17 @@ class Worker:
         for pool in (*self._readers.values(), self._handlers):
             pool.stop()
         self._server.stop(self.settings.shutdown_time_limit)
+
+    def _tell_cut_off(self) -> None:
+        """Name the methods that have not ended in time: their transactions are rolled back, nobody is answered."""
+        cut_off = +under_way
+        if cut_off:
+            logger.warning(
+                "! %d method calls have not ended within %g s (SHUTDOWN_TIME_LIMIT) and are cut off: %s",
+                cut_off.total(),
+                self.settings.shutdown_time_limit,
+                ", ".join(f"{name} ({count})" for name, count in sorted(cut_off.items())),
+            )
 
     @property
     def _drained(self) -> bool:

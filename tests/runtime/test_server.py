@@ -140,13 +140,19 @@ def test_method_in_flight_is_finished_at_shutdown(templates: tuple[str, str], nu
 
 
 def test_method_that_does_not_end_is_given_up_at_the_limit(templates: tuple[str, str]) -> None:
+    """The log says which; those that have ended are not among them."""
     with serve(templates, SHUTDOWN_TIME_LIMIT=0.5) as project:
         client = project.client()
-        call = client.invoke("wait", "for ever")
-        client.ping()
+        client.call("echo", 1)
+        call = client.invoke("unblocked_wait", "for ever")
+        client.invoke("unblocked_wait", "for ever")
+        client.invoke("wait", "last")
+        project.client().call("arrival", "last")
         project.server.stop()
         assert client.wait_closed().code in (1001, 1012)
         assert not call.answered
+        (line,) = (line for line in project.server.log if "cut off" in line)
+        assert "3 method calls" in line and line.rstrip().endswith(": unblocked_wait (2), wait (1)")
 
 
 def test_clients_come_back_after_a_restart(templates: tuple[str, str]) -> None:
