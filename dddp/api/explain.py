@@ -153,6 +153,7 @@ def _key(anchor: Anchor) -> str:
     parts = [column.name for column, _ in anchor.equal if column.name in _indexed(anchor)]
     if anchor.member:
         column, values = anchor.member
+        parts = [name for name in parts if name != column.name]  # a key to one row of the set is named once
         parts.append(f"{column.name} (in the live set of {values.table}.{values.column.name})")
     elif anchor.within:
         parts.append(f"{anchor.within[0].name} (a range)")

@@ -52,8 +52,12 @@ class Registry:
         """Take the classes of collections, publications and API objects, and methods: the end of each ``ddp.py``.
 
         Raises:
-            ImproperlyDeclared: an item is none of these, or its name is taken.
+            ImproperlyDeclared: an item is none of these, or its name is taken; or it stands alone, without a list.
         """
+        if not isinstance(items, Iterable):
+            raise ImproperlyDeclared(
+                f"API.register was given {_described(items)}, not a list; write API.register([{_short_name(items)}])"
+            )
         for item in items:
             self._register(item)
 
@@ -198,6 +202,11 @@ def _described(item: Any) -> str:
     if isinstance(item, type):
         return f"the class {item.__name__}"
     return f"{item!r}"
+
+
+def _short_name(item: Any) -> str:
+    """What a declaration is probably called in its file."""
+    return str(getattr(item.function if isinstance(item, Method) else item, "__name__", "..."))
 
 
 def _add(kind: str, names: dict[str, Any], name: str, item: Any) -> None:

@@ -94,12 +94,17 @@ def printed(*arguments: str, **options: Any) -> str:
             "joined",
             "author_id (in the live set of bookstore.author.id)",
         ),
+        (
+            Book.objects.filter(author=1, author__email="a@x"),
+            "joined",
+            "author_id (in the live set of bookstore.author.id)",
+        ),
         (Book.objects.order_by("price")[:3], "windowed", "every change of bookstore.book"),
         (Book.objects.filter(author=1).order_by("price")[:3], "windowed", "author_id"),
         (Book.objects.order_by("author__name")[:3], "re-run", "any change of a table it listens to"),
         (Book.objects.distinct("title"), "re-run", "any change of a table it listens to"),
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_kind_and_index_key(queryset, kind, found_by):
     explained = of(queryset)

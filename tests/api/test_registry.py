@@ -424,6 +424,11 @@ def test_declarations_are_found_and_need_no_gevent(shop):
         ("x = 1\nclass Broken(:\n", 2, "SyntaxError: invalid syntax"),
         (DECLARATIONS + "API.register([Groups, 7])\n", 7, "API.register was given 7; give Collection"),
         (
+            DECLARATIONS + "API.register(Groups)\n",
+            7,
+            "API.register was given the class Groups, not a list; write API.register([Groups])",
+        ),
+        (
             DECLARATIONS + "API.register([Groups, Groups])\n",
             7,
             "two collections are named 'auth.group': shop.ddp.Groups",
@@ -450,6 +455,23 @@ def test_a_mistake_found_by_validation_stops_the_start_too(shop):
 
     assert code != 0
     assert f"ImproperlyDeclared: shop.ddp.Users ({shop.file}:7): no collection for auth.User" in said
+
+
+@pytest.mark.parametrize(
+    ("items", "said"),
+    [
+        (AllPapers, "the class AllPapers, not a list; write API.register([AllPapers])"),
+        (shred, "<Method shred>, not a list; write API.register([shred])"),
+        (Papers(), "<Papers app.paper>, not a list; write API.register([...])"),
+        (None, "None, not a list; write API.register([...])"),
+    ],
+    ids=["publication", "method", "instance", "nothing"],
+)
+def test_one_declaration_without_a_list_is_told_the_mend(items, said):
+    with pytest.raises(ImproperlyDeclared) as error:
+        Registry().register(items)
+
+    assert str(error.value) == f"API.register was given {said}"
 
 
 def test_an_unknown_setting_stops_the_start(shop):
