@@ -266,9 +266,14 @@ class Trial:
     def progress(self, count: int = 10, *, prefix: str = "") -> None:
         """Wait until so many more transfers have been committed."""
         aim = self.ledger.count(prefix=prefix) + count
+        online = self._online
         self.ledger.wait(
-            lambda: self.ledger.count(prefix=prefix) >= aim, PROGRESS_LIMIT, f"{count} transfers {prefix}"
+            lambda: self.ledger.count(prefix=prefix) >= aim or (online is not None and online.failed),
+            PROGRESS_LIMIT,
+            f"{count} transfers {prefix}; what went wrong: {self.ledger.errors}",
         )
+        if online is not None:
+            online.check()
 
     def let_pass(self, seconds: float) -> None:
         """Let a fault last: its length is the point."""

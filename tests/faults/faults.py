@@ -94,9 +94,14 @@ def restarted_twice(trial: Trial) -> None:
 @fault("postgres")
 def backend_killed(trial: Trial) -> None:
     """The listener's backend is killed (``kill -9``): PostgreSQL ends all sessions and recovers."""
-    for pid in trial.arena.backends(FEED):
-        os.kill(pid, signal.SIGKILL)
-    trial.fault()
+    trial.until(lambda: trial.arena.backends(FEED), "a listener")
+    with trial.arena.cluster.session("postgres") as cursor:
+        for pid in trial.arena.backends(FEED):
+            os.kill(pid, signal.SIGKILL)
+        trial.fault()
+        with contextlib.suppress(psycopg2.OperationalError):
+            cursor.execute("SELECT pg_sleep(20)")  # until PostgreSQL has noticed
+            raise AssertionError("a killed backend does not end the others")
     trial.arena.cluster.wait_ready()
 
 

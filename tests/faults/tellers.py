@@ -56,6 +56,11 @@ class Ledger:
         with self._changed:
             return sum(count for error, count in self.errors.items() if word in error)
 
+    def wake(self) -> None:
+        """Have those who wait look again, though nothing new is in here."""
+        with self._changed:
+            self._changed.notify_all()
+
     def wait(self, condition: Callable[[], bool], limit: float, hope: str) -> None:
         with self._changed:
             assert self._changed.wait_for(condition, limit), f"not within {limit} s: {hope}"
@@ -134,6 +139,15 @@ class OnlineTeller:
         assert not self._thread.is_alive(), "a call is not answered"
         for client in self.clients:
             client.close()
+        self.check()
+
+    @property
+    def failed(self) -> bool:
+        """Whether something has gone wrong, so that it calls no more."""
+        return self._failure is not None
+
+    def check(self) -> None:
+        """Raise what has gone wrong."""
         if self._failure is not None:
             raise self._failure
 
@@ -145,8 +159,9 @@ class OnlineTeller:
                     self.clients.append(StrictClient(self._url, time_limit=LIMIT))
                     self._serve(self.clients[-1], numbers)
                 time.sleep(0.05)
-        except BaseException as error:  # noqa: BLE001 - raised by ``rest``
+        except BaseException as error:  # noqa: BLE001 - raised by ``check``
             self._failure = error
+            self._ledger.wake()
 
     def _serve(self, client: StrictClient, numbers: itertools.count[int]) -> None:
         subscription = client.subscribe("Bank", self._trial)
