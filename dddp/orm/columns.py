@@ -60,6 +60,7 @@ __all__ = [
     "Operand",
     "Refused",
     "column_types",
+    "retyped",
 ]
 
 
@@ -87,6 +88,16 @@ class ColumnType:
     deterministic: bool  #: texts are equal when their bytes are
     not_null: bool  #: no row has NULL there
 
+    def stands_for(self, other: ColumnType) -> bool:
+        """Whether what was concluded from another type of the column holds for this one."""
+        if (self.collation, self.deterministic) != (other.collation, other.deterministic):
+            return False
+        alike = self.oid == other.oid or any({self.oid, other.oid} <= each for each in ALIKE)
+        return alike and self.not_null >= other.not_null
+
+
+#: Types of which one may take the other's place: smallint, integer and bigint; text and varchar.
+ALIKE = (frozenset({20, 21, 23}), frozenset({25, 1043}))
 
 _known: dict[tuple[str, str], Mapping[str, ColumnType]] = {}
 
@@ -102,13 +113,31 @@ def column_types(model: type[models.Model], database: str) -> Mapping[str, Colum
     return types
 
 
+def retyped(model: type[models.Model], database: str, names: Iterable[str]) -> list[str]:
+    """The columns whose values may load or compare otherwise now than by the types that ``column_types`` gives.
+
+    Args:
+        names: columns to look at; those that are not there now are left out.
+
+    Raises:
+        DatabaseError, InterfaceError: Django's.
+    """
+    known = column_types(model, database)
+    now = _ask(connections[database].ops.quote_name(model._meta.db_table), database)
+    return [name for name in names if name in known and name in now and not now[name].stands_for(known[name])]
+
+
 def _look_up(table: str, database: str) -> Mapping[str, ColumnType]:
     try:
-        with connections[database].cursor() as cursor:
-            cursor.execute(LOOK_UP, [table])
-            return {name: ColumnType(*facts) for name, *facts in cursor.fetchall()}
+        return _ask(table, database)
     except (DatabaseError, InterfaceError):
         return {}  # whoever reads the rows meets the same error, and reports it
+
+
+def _ask(table: str, database: str) -> Mapping[str, ColumnType]:
+    with connections[database].cursor() as cursor:
+        cursor.execute(LOOK_UP, [table])
+        return {name: ColumnType(*facts) for name, *facts in cursor.fetchall()}
 
 
 # -- Families

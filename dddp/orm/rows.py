@@ -29,7 +29,7 @@ from django.conf import settings
 from django.db import connections, models
 from psycopg2.extras import DateTimeTZRange
 
-from dddp.changes import Change, Key, Kind, Row
+from dddp.changes import Change, Key, Kind, Row, Table
 from dddp.errors import DDDPError, QueryFailed
 from dddp.orm.documents import FeedRow, document_id, is_pure
 from dddp.orm.memo import Memo
@@ -65,7 +65,7 @@ class ValueUndecodable(DDDPError):
     ``key`` is the row's document id; None when it was the key that could not be read.
     """
 
-    def __init__(self, table: str, column: str, key: Key | None) -> None:
+    def __init__(self, table: Table, column: str, key: Key | None) -> None:
         self.table = table
         self.column = column
         self.key = key
@@ -92,7 +92,7 @@ class Column(Memo[Any]):
     __slots__ = ("_load", "_pure", "_table", "attname", "name")
 
     def __init__(
-        self, table: str, name: str, attname: str, load: Callable[[str | None], Any], *, pure: bool
+        self, table: Table, name: str, attname: str, load: Callable[[str | None], Any], *, pure: bool
     ) -> None:
         self.name = name
         self.attname = attname

@@ -27,6 +27,7 @@ from dddp.livequery.router import Router
 from dddp.livequery.spec import QuerySpec
 from dddp.livequery.step import Step
 from dddp.mergebox import MergeBox
+from dddp.orm.columns import column_types, retyped
 from dddp.orm.failures import first_line, is_away, mend
 from dddp.orm.reads import ReadFailed, read
 from dddp.orm.rows import RowType, ValueUndecodable
@@ -78,6 +79,8 @@ class LiveDatabase:
         self._free = readers.size
         self._time_limit_ms = int(time_limit * 1000)
         self._row_types: dict[Table, RowType] = {}
+        self._outdated = False  #: a type has changed: what was concluded from types may be wrong
+        self._suspects: set[Table] = set()  #: tables whose types are to be looked at again
         self._subscribers: dict[LiveQuery, dict[OnQuery, None]] = {}
         self._listening: dict[LiveQuery, None] = {}  #: queries for which the listener was asked
         self._fences: dict[Fence, Callable[[], None]] = {}
@@ -146,14 +149,18 @@ class LiveDatabase:
         try:
             for table in tables - self._row_types.keys():
                 self._row_types[table] = self._row_type(table)
+                self._compare_types(table)
         except FAILURES as error:
             self._not_begun(query, tables, error)
         else:
             self._begin_read(query)
 
     def _row_type(self, table: Table) -> RowType:
+        # What queries have concluded from must be remembered, so that a change is noticed.
+        column_types(model_of(table), self.alias)
         row_type = RowType(model_of(table), self.captured[table].columns, database=self.alias)
-        if row_type.lacks:
+        before = self._row_types.get(table)
+        if row_type.lacks and (before is None or before.lacks != row_type.lacks):
             logger.warning(
                 "! %s. Until then rows of %s that change are read again, and queries that need what is missing fail",
                 row_type.lacks,
@@ -171,6 +178,47 @@ class LiveDatabase:
         else:
             failure_log.tell(logging.ERROR, f"{what} failed: {first_line(error)}{mend(error)}", error)
             self._perform(self.router.fail(query, _as_failure(error)))
+
+    # --- types that change
+
+    def _suspect(self, tables: Iterable[Table]) -> None:
+        """Have the types of tables looked at again that changed as a whole, as ``migrate`` says of all of them."""
+        suspects = self._row_types.keys() & tables
+        if suspects and not self._suspects and not self._outdated:
+            self._readers.submit(self._look_at_suspects)
+        self._suspects |= suspects
+
+    def _look_at_suspects(self) -> None:
+        """In a greenlet of the read pool."""
+        tables, self._suspects = self._suspects, set()
+        try:
+            for table in sorted(tables):
+                self._compare_types(table)
+                if self._row_types[table].lacks:
+                    self._row_types[table] = self._row_type(table)
+        except FAILURES as error:
+            failure_log.tell(
+                logging.WARNING,
+                f"the types of columns cannot be looked up: {first_line(error)}; they are tried again",
+            )
+            gevent.sleep(random.uniform(*RETRY))
+            self._suspect(tables)
+
+    def _compare_types(self, table: Table) -> None:
+        captured = self.captured[table]
+        changed = retyped(model_of(table), self.alias, (captured.key_column, *captured.columns))
+        if changed and not self._outdated:
+            self._row_types[table] = self._row_type(table)
+            self._become_outdated(f"the type of {', '.join(changed)} of {table} has changed")
+
+    def _become_outdated(self, reason: str) -> None:
+        """Conclude nothing from values any more: PostgreSQL is asked about each change, whatever its table."""
+        self._outdated = True
+        logger.error("! %s: restart the server. Until then it reads all again that changes", reason)
+        self._perform(self.router.receive(Gap(reason)))
+        self._start_reads()
+
+    # --- reads begin
 
     def _begin_read(self, query: LiveQuery) -> None:
         self.router.begin(query)
@@ -214,8 +262,11 @@ class LiveDatabase:
                 for pool in self.pools:
                     pool.renew()
                 self.interrupted()
+                self._suspect(self._row_types)
             for known in self._decoded(event):
                 self._perform(self.router.receive(known))
+            if isinstance(event, Transaction) and event.tables:
+                self._suspect(event.tables)
         self._start_reads()
 
     def _decoded(self, event: FeedEvent) -> Iterator[FeedEvent]:
@@ -235,19 +286,20 @@ class LiveDatabase:
         yield Transaction(event.xid, tuple(changes), event.tables, event.marks)
 
     def _decode(self, change: Change) -> Change:
-        """The change with Python's values; its key alone while nothing here knows the types of the table's columns."""
+        """The change with Python's values; its key alone while nothing here knows the types of columns for sure."""
         row_type = self._row_types.get(change.table)
-        return (
-            row_type.decode(change)
-            if row_type is not None
-            else Change(change.table, change.key, Kind.KEY_ONLY)
-        )
+        if row_type is None:
+            return Change(change.table, change.key, Kind.KEY_ONLY)
+        if self._outdated:
+            return Change(change.table, row_type.document_id(change.key), Kind.KEY_ONLY)
+        return row_type.decode(change)
 
     def _complain(self, error: ValueUndecodable) -> None:
         kind = (error.table, error.column)
         if kind not in self._complained:
             self._complained.add(kind)
             logger.error("! %s Such rows are read again instead; this is said once.", error, exc_info=error)
+            self._suspect([error.table])
 
     # --- reads
 

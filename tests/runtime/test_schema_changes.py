@@ -75,3 +75,57 @@ def test_connection_lost_while_types_are_looked_up(project: Project) -> None:
         project.server.wait_for_log("it is begun again")
         other.rollback()
         client.wait_ready(books)
+
+
+def migrate(project: Project) -> None:
+    """What it does when migrations have run."""
+    project.execute("SELECT dddp_note_table(label) FROM dddp_table")
+
+
+def test_type_that_has_changed(project: Project) -> None:
+    """To ``char`` the space is none. Until a restart PostgreSQL is asked about each change, of whatever table."""
+    with project.client() as client:
+        author = project.add_author("Jane")
+        client.subscribed("BooksBy", "Jane ")
+        project.execute("ALTER TABLE shop_author ALTER name TYPE char(100)")
+        migrate(project)
+        project.server.wait_for_log("the type of name of shop.author has changed: restart the server")
+        project.execute("UPDATE shop_author SET name = 'Ann'")
+        insert = "INSERT INTO shop_book (title, price, author_id) VALUES ('Emma', 5, %s) RETURNING id"
+        emma = str(project.execute(insert, author)[0][0])
+        client.ping()
+        project.execute("UPDATE shop_author SET name = 'Jane'")
+        client.wait(lambda view: emma in view.documents("shop.book"))
+        migrate(project)
+        other = client.subscribe("BooksBy", "Ann  ")
+        client.wait_ready(other)
+        project.execute("UPDATE shop_author SET name = 'Mary'")
+        client.wait(lambda view: not view.documents("shop.book"))
+        project.execute("UPDATE shop_author SET name = 'Ann'")
+        client.wait(lambda view: emma in view.documents("shop.book"))
+
+    assert len(lines(project, "has changed: restart")) == 1
+
+
+def test_type_that_makes_no_difference(project: Project) -> None:
+    with project.client() as client:
+        client.subscribed("BooksFrom", 5)
+        project.execute("ALTER TABLE shop_book ALTER price TYPE bigint, ALTER title TYPE text")
+        migrate(project)
+        emma = project.add_book("Emma", 5)
+        client.wait(lambda view: emma in view.documents("shop.book"))
+
+    assert not lines(project, "restart")
+
+
+def test_column_that_comes_back(project: Project) -> None:
+    """When ``migrate`` has said so its rows are followed by their values again."""
+    with project.client() as client:
+        project.execute("ALTER TABLE shop_book DROP COLUMN price")
+        client.subscribed("AsPlain")
+        project.execute("ALTER TABLE shop_book ADD COLUMN price integer NOT NULL DEFAULT 5")
+        migrate(project)
+        emma = project.add_book("Emma", 6)
+        client.wait(lambda view: emma in view.documents("plain"))
+        client.subscribed("BooksFrom", 6)
+        assert list(client.documents("shop.book")) == [emma]
