@@ -68,7 +68,8 @@ class QueryRefused(DDDPError):
 
 
 class QueryFailed(DDDPError):
-    """A live query's SQL raised or ran past its time limit. ``__cause__`` is the database's error."""
+    """A live query's SQL raised or ran past its time limit: ``__cause__`` is the database's error. Or its table lacks
+    what cannot be done without: the message names that and the mend."""
 
 
 class FeedUnavailable(DDDPError):

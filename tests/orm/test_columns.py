@@ -1,0 +1,41 @@
+"""Whether a column's type that has changed under a running server makes a difference."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+
+from dddp.orm import columns
+from dddp.orm.columns import retyped
+from tests.orm.models import Work
+
+
+@pytest.fixture(autouse=True)
+def known(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this process knows of types, as of before the test."""
+    monkeypatch.setattr(columns, "_known", {})
+    assert retyped(Work, "default", NAMES) == []
+
+
+NAMES = ["id", "title", "year", "writer_id"]
+
+
+@pytest.mark.parametrize(
+    ("change", "differing"),
+    [
+        ("ALTER title TYPE char(50)", ["title"]),
+        ('ALTER title TYPE varchar(50) COLLATE "C"', ["title"]),
+        ("ALTER year TYPE numeric, ALTER year DROP NOT NULL", ["year"]),
+        ("ALTER year DROP NOT NULL", ["year"]),
+        ("ALTER year TYPE bigint, ALTER title TYPE text", []),
+        ("ALTER title TYPE varchar(60)", []),
+        ("ALTER writer_id SET NOT NULL", []),
+        ("DROP COLUMN year", []),
+        ("ADD COLUMN more integer", []),
+    ],
+)
+def test_changed_type(change: str, differing: list[str]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE app_work {change}")
+
+    assert retyped(Work, "default", NAMES) == differing
