@@ -204,6 +204,9 @@ class Arena:
             trial.begin()
             yield trial
             trial.finish()
+        except BaseException as error:
+            error.add_note(f"The server's log:\n{self.server.text()}")
+            raise
         finally:
             trial.leave()
 
