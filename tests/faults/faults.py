@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -543,9 +544,18 @@ def replaced(trial: Trial, gone: set[int]) -> bool:
 
 
 def successors(trial: Trial, before: set[int]) -> set[int]:
-    """The first workers that were not there before."""
-    trial.until(lambda: trial.arena.worker_pids() - before, "a successor", REPLACED)
-    return trial.arena.worker_pids() - before
+    """The first workers that were not there before.
+
+    Each is seen three times: the process that tries new code looks like a worker until it has become a program.
+    """
+    looks: deque[set[int]] = deque(maxlen=3)
+
+    def found() -> set[int]:
+        looks.append(trial.arena.worker_pids() - before)
+        return set.intersection(*looks) if len(looks) == looks.maxlen else set()
+
+    trial.until(found, "a successor", REPLACED)
+    return set.intersection(*looks)
 
 
 OF_WORKERS = [name for name, fault in FAULTS.items() if fault.kind == "workers"]
