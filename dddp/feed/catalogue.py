@@ -64,9 +64,8 @@ class CapturedTable:
     table: Table
     relation: str  #: as SQL names it, quoted: '"bookstore_book"'
     key_column: str  #: unquoted
-    columns: tuple[
-        str, ...
-    ] = ()  #: unquoted; the key column is carried first whether it is named here or not
+    #: Unquoted; the key column is carried first whether it is named here or not.
+    columns: tuple[str, ...] = ()
 
     def carried(self) -> list[str]:
         return [self.key_column, *(name for name in self.columns if name != self.key_column)]

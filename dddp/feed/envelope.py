@@ -33,9 +33,8 @@ class Group:
     tables: set[Table] = field(default_factory=set)
     marks: list[str] = field(default_factory=list)
     ended: set[str] = field(default_factory=set)  #: channels whose last envelope has come
-    ends: frozenset[str] | None = (
-        None  #: all channels of the batch; None: not known (yet, or too many to list)
-    )
+    #: All channels of the batch; None: not known (yet, or too many to list).
+    ends: frozenset[str] | None = None
 
     def transaction(self) -> Transaction:
         return Transaction(self.xid, tuple(self.changes), frozenset(self.tables), tuple(self.marks))

@@ -90,13 +90,10 @@ class Listener:
     ) -> None:
         self.channel = process_channel(process_id)
         self.connected = False
-        self.queue_usage = (
-            0.0  #: the share of PostgreSQL's notification queue that is full, when last looked at
-        )
+        self.queue_usage = 0.0  #: how full PostgreSQL's notification queue was when last looked at: 0 to 1
         self._heartbeat = heartbeat
-        self._heard = self._looked = (
-            time.monotonic()
-        )  # when the connection said something; and the queue was asked
+        #: When the connection said something, and when it was asked about the queue.
+        self._heard = self._looked = time.monotonic()
         self._parameters = {"dsn": parameters} if isinstance(parameters, str) else dict(parameters)
         self._parameters |= {**KEEPALIVE, "application_name": f"dddp {process_id}"}
         self._on_batch = on_batch

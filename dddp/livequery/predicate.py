@@ -112,9 +112,8 @@ class Column:
     """
 
     name: str  #: attname
-    comparable: Callable[[Any], Any] | None = (
-        None  #: from a loaded value, never None; None: they compare as they are
-    )
+    #: From a loaded value, never None; None: they compare as they are.
+    comparable: Callable[[Any], Any] | None = None
 
     def reader(self) -> Callable[[Row], Any]:
         """The comparable value of a row; None where the column is NULL."""

@@ -44,11 +44,8 @@ class Kept:
     def _pack(self, queryset: models.QuerySet[Any]) -> None:
         try:
             self._bytes = _packed(_pickled(queryset), self._model)
-        except (
-            pickle.PicklingError,
-            TypeError,
-            AttributeError,
-        ):  # an expression of a project's own may have anything
+        except (pickle.PicklingError, TypeError, AttributeError):
+            # An expression of a project's own may have anything.
             self._packed = False
         else:
             self._queryset = None

@@ -141,9 +141,8 @@ def _parts(node: Any) -> list[Any]:
         return list(node.children)
     if isinstance(node, FilteredRelation):
         return [getattr(node, "resolved_condition", None)]  # None until a join uses it
-    if isinstance(
-        node, Lookup
-    ):  # whose list on the right side is no source expression, though its items may be
+    if isinstance(node, Lookup):
+        # A list on its right side is no source expression, though its items may be.
         return [node.lhs, node.rhs]
     return list(node.get_source_expressions()) if isinstance(node, BaseExpression) else []
 

@@ -80,9 +80,8 @@ class Connect:
     version: str | None
     support: tuple[str, ...]  #: DDP versions, the client's preferred one first
     session: str | None = None  #: the session it had before
-    received_count: int | None = (
-        None  #: messages of that session it has received, from clients that can resume
-    )
+    #: Messages of that session it has received, from clients that can resume.
+    received_count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

