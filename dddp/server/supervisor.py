@@ -106,7 +106,7 @@ class Supervisor:
     _leaving: list[Child] = field(default_factory=list, init=False)
     _rolling: list[int] = field(default_factory=list, init=False)  #: numbers still to be replaced
     _stopping: bool = field(default=False, init=False)
-    _reloading: bool = field(default=False, init=False)
+    _reloading: bool = field(default=False, init=False)  #: also: once all run the new code, there is newer
     _announced: bool = field(default=False, init=False)
     _exit_code: int = field(default=0, init=False)
     _turned: float = field(default_factory=time.monotonic, init=False)  #: when the last turn began
@@ -154,7 +154,7 @@ class Supervisor:
         self._kill_overdue()
         if self._stopping:
             return bool(list(self._children()))
-        if self._reloading and self._announced:
+        if self._reloading and self._announced and not self._rolling:
             self._reloading = self.reload()
         self._fill()
         self._roll()
@@ -317,7 +317,7 @@ class Supervisor:
         for number in os.read(self._wake[0], 4096):
             if number in (signal.SIGTERM, signal.SIGINT):
                 self._end()
-            elif number == signal.SIGHUP and not self._rolling:
+            elif number == signal.SIGHUP:
                 self._reloading = True
 
     def _end(self) -> None:

@@ -219,6 +219,18 @@ def test_second_reload_follows_the_first(site: Site) -> None:
     assert site.version()[0] == "third"
 
 
+def test_reload_that_is_asked_for_during_another_follows_it(site: Site) -> None:
+    """Who deploys twice in a row ends with the last code."""
+    site.write_version('"second"')
+    site.reload()
+    until(lambda: site.version()[0] == "second")  # its first worker
+    site.write_version('"third"')
+    site.reload()
+
+    until(lambda: "".join(site.server.log).count("all workers run the new code") == 2)
+    assert site.version()[0] == "third"
+
+
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two processors, to take one away")
 def test_reload_keeps_the_number_of_workers_where_auto_is_one_by_now(
     tmp_path: Path, bookstore: DDDPServer

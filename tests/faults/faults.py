@@ -484,7 +484,7 @@ def reloaded(trial: Trial) -> None:
     before = trial.arena.worker_pids()
     send({trial.arena.server.pid}, signal.SIGHUP)
     trial.fault()
-    trial.until(lambda: replaced(trial, before), "all workers replaced", REPLACED)
+    await_others(trial, before)
 
 
 @fault("workers")
@@ -495,7 +495,7 @@ def old_worker_killed_while_reloading(trial: Trial) -> None:
     successors(trial, before)
     send({max(before)}, signal.SIGKILL)
     trial.fault(2)
-    trial.until(lambda: replaced(trial, before), "all workers replaced", REPLACED)
+    await_others(trial, before)
 
 
 @fault("workers")
@@ -517,9 +517,10 @@ def workers_killed_and_reloaded_while_postgres_is_away(trial: Trial) -> None:
     trial.let_pass(3)
     trial.arena.cluster.start()
     trial.fault(3)
-    trial.until(lambda: replaced(trial, before), "other workers", REPLACED)
+    await_others(trial, before)
 
 
+LOOKS = 5  # at the workers, 10 ms apart, before what is seen counts: one may be about to come or go
 REPLACED = 60.0  # seconds: a worker that dies young again and again is replaced after up to 30
 
 
@@ -534,7 +535,7 @@ def harm(trial: Trial, pids: set[int], *signals: signal.Signals) -> None:
     """Send workers signals, and wait until others have taken their places."""
     send(pids, *signals)
     trial.fault(len(pids))
-    trial.until(lambda: replaced(trial, pids), f"other workers in the places of {pids}", REPLACED)
+    await_others(trial, pids)
 
 
 def replaced(trial: Trial, gone: set[int]) -> bool:
@@ -543,16 +544,27 @@ def replaced(trial: Trial, gone: set[int]) -> bool:
     return len(now) == trial.arena.workers and not now & gone
 
 
+def await_others(trial: Trial, gone: set[int]) -> None:
+    """Wait until workers have been replaced, and not for a moment only: a reload goes on with the next one."""
+    looks = deque([False] * LOOKS, maxlen=LOOKS)
+
+    def lastingly_replaced() -> bool:
+        looks.append(replaced(trial, gone))
+        return all(looks)
+
+    trial.until(lastingly_replaced, f"other workers in the places of {gone}", REPLACED)
+
+
 def successors(trial: Trial, before: set[int]) -> set[int]:
     """The first workers that were not there before.
 
-    Each is seen three times: the process that tries new code looks like a worker until it has become a program.
+    Each is seen several times: the process that tries new code looks like a worker until it has become a program.
     """
-    looks: deque[set[int]] = deque(maxlen=3)
+    looks: deque[set[int]] = deque([set()] * LOOKS, maxlen=LOOKS)
 
     def found() -> set[int]:
         looks.append(trial.arena.worker_pids() - before)
-        return set.intersection(*looks) if len(looks) == looks.maxlen else set()
+        return set.intersection(*looks)
 
     trial.until(found, "a successor", REPLACED)
     return set.intersection(*looks)
