@@ -78,9 +78,9 @@ class Customer:
             self.returns += 1
         for id, (name, params) in self.wants.items():
             subscription = self.client.view.subscriptions.get(id)
-            if subscription is None:
-                return  # cut off while it subscribed; its reader will say so
-            if subscription.ended:
+            if subscription is None:  # cut off before it could
+                self._subscribe_again(id, name, params)
+            elif subscription.ended:
                 self.refusals.append(subscription.error)
                 time.sleep(0.1)
                 self._subscribe_again(id, name, params)
@@ -116,7 +116,8 @@ class Customer:
             if time.monotonic() > deadline:
                 had = judge.copied(self.client.collections())
                 difference = "\n".join(judge.describe_difference(had, expected)[:20])
-                unready = [id for id in self.wants if not self.client.view.subscriptions[id].ready]
+                subscriptions = self.client.view.subscriptions
+                unready = [id for id in self.wants if id not in subscriptions or not subscriptions[id].ready]
                 raise Broken(
                     f"{self.name} with {self.wants} is not there after {limit} s; not ready: {unready}\n{difference}"
                     f"\nthe last messages were\n{self.client.tail(10)}"

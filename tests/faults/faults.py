@@ -344,13 +344,16 @@ def table_locked(trial: Trial) -> None:
 
 @fault("resources")
 def table_locked_for_long(trial: Trial) -> None:
-    """A table is locked past ``STATEMENT_TIME_LIMIT``, methods fail with 503, and the listener is terminated."""
-    trial.progress(1, prefix=ONLINE)  # who is just coming back would wait for the table, and not call
-    before = trial.ledger.count("failed", ONLINE)
+    """A table is locked past the time limits, methods or queries fail with 503, and the listener is terminated."""
+
+    def failures() -> int:
+        return trial.ledger.count("failed", ONLINE) + sum(len(each.refusals) for each in trial.customers)
+
+    before = failures()
     with exclusively(trial, "bank_account"):
         end_sessions(trial, FEED)
         trial.let_pass(4)
-        trial.until(lambda: trial.ledger.count("failed", ONLINE) > before, "a method that fails")
+        trial.until(lambda: failures() > before, "a method or a query that fails")
 
 
 @fault("resources")

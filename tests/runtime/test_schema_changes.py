@@ -46,6 +46,7 @@ def test_dropped_column(project: Project, known: bool) -> None:
         client.wait(lambda view: book in view.documents("plain"))
 
     assert {(error.error, error.reason) for error in errors} == {(500, "Internal server error")}
+    project.server.wait_for_log("publication BooksFrom")
     assert len(lines(project, "ERROR")) == 1
     assert "shop_book.price does not exist; run: manage.py migrate" in lines(project, "ERROR")[0]
     assert len(lines(project, "dddp.orm.reads.ReadFailed: ")) == 1  # the last line of a traceback
@@ -58,7 +59,7 @@ def test_dropped_table(project: Project) -> None:
     project.execute("DROP TABLE shop_letter")
 
     assert error_of(project, "Letters").error == 500
-    assert 'finds no table "shop_letter"; run: manage.py migrate' in lines(project, "ERROR")[0]
+    assert "ERROR" in project.server.wait_for_log('finds no table "shop_letter"; run: manage.py migrate')
 
 
 def test_connection_lost_while_types_are_looked_up(project: Project) -> None:
