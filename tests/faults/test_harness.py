@@ -98,6 +98,7 @@ def test_updated_before_its_data_is_found() -> None:
     shown = {"msg": "added", "collection": "bank.transfer", "id": "1", "fields": {"number": "online-1-0"}}
     updated = {"msg": "updated", "methods": ["m1"]}
     check_own_writes([call, *log(shown, updated)])
+    check_own_writes([call, *log({"msg": "nosub", "id": "s"}, updated)])
     with pytest.raises(Broken, match="online-1-0"):
         check_own_writes([call, *log(updated, shown)])
 
