@@ -485,8 +485,8 @@ def all_hang(trial: Trial) -> None:
 def reloaded(trial: Trial) -> None:
     """New code is brought in (``SIGHUP``), one worker after the other."""
     before = trial.arena.worker_pids()
-    send({trial.arena.server.pid}, signal.SIGHUP)
-    trial.fault()
+    with reloading(trial):
+        trial.fault()
     await_others(trial, before)
 
 
@@ -494,10 +494,10 @@ def reloaded(trial: Trial) -> None:
 def old_worker_killed_while_reloading(trial: Trial) -> None:
     """New code is brought in, and a worker of the old code is killed before its successor serves."""
     before = trial.arena.worker_pids()
-    send({trial.arena.server.pid}, signal.SIGHUP)
-    successors(trial, before)
-    send({max(before)}, signal.SIGKILL)
-    trial.fault(2)
+    with reloading(trial):
+        successors(trial, before)
+        send({max(before)}, signal.SIGKILL)
+        trial.fault(2)
     await_others(trial, before)
 
 
@@ -505,8 +505,8 @@ def old_worker_killed_while_reloading(trial: Trial) -> None:
 def new_worker_killed_while_reloading(trial: Trial) -> None:
     """New code is brought in, and its first worker is killed before it serves: those of the old code stay."""
     before = trial.arena.worker_pids()
-    send({trial.arena.server.pid}, signal.SIGHUP)
-    harm(trial, successors(trial, before), signal.SIGKILL)
+    with reloading(trial):
+        harm(trial, successors(trial, before), signal.SIGKILL)
 
 
 @fault("workers")
@@ -525,6 +525,18 @@ def workers_killed_and_reloaded_while_postgres_is_away(trial: Trial) -> None:
 
 LOOKS = 5  # at the workers, 10 ms apart, before what is seen counts: one may be about to come or go
 REPLACED = 60.0  # seconds: a worker that dies young again and again is replaced after up to 30
+
+
+@contextlib.contextmanager
+def reloading(trial: Trial) -> Iterator[None]:
+    """A reload, from its signal to what its supervisor says at its end."""
+    server = trial.arena.server
+    since = len(server.log)
+    send({server.pid}, signal.SIGHUP)
+    yield
+    server.wait_for_log(
+        "all workers run the new code|those of the old code stay", since=since, time_limit=REPLACED
+    )
 
 
 def send(pids: set[int], *signals: signal.Signals) -> None:
