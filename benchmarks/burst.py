@@ -42,12 +42,7 @@ def burst(system: System, ours: Clients, limit: Bare, theirs: Clients, documents
     for number in range(1, ROUNDS + 1):
         spent = cpu(system.pid)
         committed = change_all(system, number)
-        ours.receive_bytes(total)
-        seconds = time.perf_counter() - committed
-        time.sleep(0.01)
-        spent = cpu(system.pid) - spent
-        assert ours.messages() == frames
-        rounds.append((seconds, spent, *write(limit, theirs, total)))
+        rounds.append((*arrival(system, ours, total, frames, committed, spent), *write(limit, theirs, total)))
     print("one transaction changes them all")
     report(rounds, total // len(ours.all))
 
@@ -70,12 +65,7 @@ def load(
         for client in new.all.values():
             subscribe(client, name, *params)
         if total:
-            new.receive_bytes(total)
-            seconds = time.perf_counter() - began
-            time.sleep(0.01)
-            spent = cpu(system.pid) - spent
-            assert new.messages() == frames
-            rounds.append((seconds, spent, *write(limit, theirs, total)))
+            rounds.append((*arrival(system, new, total, frames, began, spent), *write(limit, theirs, total)))
         else:
             new.receive_frames(frames)
             total = new.bytes - before
@@ -83,6 +73,18 @@ def load(
         time.sleep(0.2)
     with_query.close()
     report(rounds, total // clients)
+
+
+def arrival(
+    system: System, clients: Clients, total: int, frames: int, began: float, spent: float
+) -> tuple[float, float]:
+    """Wait for so many bytes in so many messages; the seconds since then, and the server's CPU seconds beyond those."""
+    clients.receive_bytes(total)
+    seconds = time.perf_counter() - began
+    time.sleep(0.01)
+    used = cpu(system.pid) - spent
+    assert clients.messages() == frames
+    return seconds, used
 
 
 def write(limit: Bare, theirs: Clients, total: int) -> tuple[float, float]:

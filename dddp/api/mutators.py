@@ -21,6 +21,7 @@ from dddp.api.access import User
 from dddp.api.method import Call, Method
 from dddp.errors import MeteorError
 from dddp.orm.documents import document_id
+from dddp.orm.failures import first_line
 from dddp.orm.incoming import field_value, is_storable
 
 if TYPE_CHECKING:
@@ -232,9 +233,10 @@ class Mutators:
             with transaction.atomic(using=self._database):
                 yield
         except IntegrityError as error:
-            raise MeteorError(409, _first_line(error)) from error
+            # What was violated, without the values that PostgreSQL adds in further lines.
+            raise MeteorError(409, first_line(error)) from error
         except DataError as error:
-            raise MeteorError(400, _first_line(error)) from error
+            raise MeteorError(400, first_line(error)) from error
 
 
 def _values(modifications: Iterable[Modification], obj: Any) -> dict[str, Any]:
@@ -288,8 +290,3 @@ def _root_key(model: type[models.Model]) -> Any:
     while field.remote_field is not None and field.remote_field.parent_link:
         field = field.target_field
     return field
-
-
-def _first_line(error: Exception) -> str:
-    """What was violated, without the values that PostgreSQL adds."""
-    return str(error.args[0] if error.args else error).splitlines()[0]

@@ -84,9 +84,7 @@ class Status:
     sound: bool = True  #: False: dddp's functions are another release's, or somebody changed them
     tables: tuple[Table, ...] = ()  #: tables of which not every change would be told
     uncaptured: tuple[Table, ...] = ()  #: those of them that lack it themselves, not only a partition
-    differing: tuple[
-        Table, ...
-    ] = ()  #: tables that are told of otherwise than declared, as by a newer release
+    differing: tuple[Table, ...] = ()  #: tables told of otherwise than declared, as by a newer release
     unreadable: tuple[str, ...] = ()  #: tables that this role may not read, with the mend
     triggers: bool = field(default=True, compare=False)  #: False: signal handlers tell of every change
     details: tuple[str, ...] = field(default=(), compare=False)  #: what is otherwise, one sentence each

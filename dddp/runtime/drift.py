@@ -18,7 +18,7 @@ from django.db import Error, connections
 from gevent.event import Event
 
 from dddp.feed import capture
-from dddp.feed.capture import CapturedTable
+from dddp.feed.capture import CapturedTable, Status
 from dddp.feed.catalogue import hidden, is_created
 from dddp.feed.drift import digest
 from dddp.orm.failures import is_away, is_overtime
@@ -112,7 +112,7 @@ class DriftWatch:
         """What is not as it should be, and the mend; nothing when all is well."""
         with connections[self._alias].cursor() as cursor:
             if not is_created(cursor):
-                return hidden(cursor) or "dddp's tables are missing; run: manage.py migrate"
+                return str(Status(created=False, hidden=hidden(cursor)))
         sentences = self._sentences()
         if not sentences:
             return ""

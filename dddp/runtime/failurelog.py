@@ -30,9 +30,8 @@ class FailureLog:
     """Tells of the failures of one process."""
 
     def __init__(self) -> None:
-        self._kinds: dict[
-            str, tuple[float, int]
-        ] = {}  # until when each is silent, and how many were left out
+        #: Until when each is silent, and how many were left out.
+        self._kinds: dict[str, tuple[float, int]] = {}
 
     def tell(self, level: int, text: str, error: BaseException | None = None) -> None:
         """Tell what may come in a flood: a text is logged once in ``INTERVAL``.

@@ -82,10 +82,7 @@ class Worker:
         )
 
     def start(
-        self,
-        sockets: Sequence[socket],
-        siblings: Siblings | None = None,
-        handed: socket | None = None,
+        self, sockets: Sequence[socket], siblings: Siblings | None = None, handed: socket | None = None
     ) -> None:
         """Listen to the databases, and serve.
 
