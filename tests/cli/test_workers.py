@@ -194,6 +194,7 @@ def test_reload_closes_clients_so_that_they_come_back(site: Site) -> None:
     site.reload()
 
     assert client.wait_closed(LIMIT).code in (1001, 1012)
+    site.server.wait_for_log("all workers run the new code")  # until then it may meet another one that ends
     with site.server.client() as again:
         again.subscribed("CheapestBooks", 1)
 

@@ -29,6 +29,9 @@ PATIENCE = 0.2  # seconds for an answer in the middle of a script
 ROW_BY_ROW = {"All", "AllTeams"}
 """Publications of queries without a filter: they follow each transaction, whole, without a read."""
 
+BARRIER_TEAM = 3
+"""No other operation touches it."""
+
 USERS = ("ann", "ben", "cem")
 
 
@@ -293,6 +296,9 @@ class Stage:
         for reader in self.readers:
             reader.settle()
         self._wait_for_methods()
+        # A view may equal the end before what led there has come, as when a row was put and removed: this last
+        # transaction, which every reader is told by `AllTeams`, comes behind it.
+        self.write(0, "transact", ["put_team", BARRIER_TEAM])
         self.positions += self._history(self.positions[-1].number)
         now = self.positions[-1].state
         for reader in self.readers:
