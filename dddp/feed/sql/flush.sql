@@ -15,6 +15,13 @@ LANGUAGE sql STABLE AS $$
                 ELSE 'dddp.#' || left(encode(sha256(convert_to(label, 'UTF8')), 'hex'), 40) END
 $$;
 
+-- The body for one key, from what dddp_read gave for it; null where it gave nothing.
+CREATE OR REPLACE FUNCTION {schema}.dddp_body(rows text[], locked boolean) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN starts_with(rows[2], '[') THEN rows[1] || ',"r":['
+                WHEN locked THEN ',"k":[' ELSE ',"g":[' END || rows[2] || ']'
+$$;
+
 -- Is it the commit? A deferred trigger runs also at SET CONSTRAINTS ALL IMMEDIATE (loaddata issues it), when the
 -- rows may still be an intermediate state. Then the trigger on the mark's own deletion, deferrable too, fires at once.
 CREATE OR REPLACE FUNCTION {schema}.dddp_probe() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -35,6 +42,12 @@ SET bytea_output = 'hex' SET extra_float_digits = 1
 AS $$
 DECLARE
     notes text := current_setting('dddp.notes', true);
+    opening text := {schema}.dddp_opening(NEW.id);
+    parsed jsonb;
+    note jsonb;
+    label text;
+    rows text[];
+    message text;
     done text;
 BEGIN
     IF current_query() ~* '^\s*prepare\s+transaction' THEN
@@ -44,10 +57,10 @@ BEGIN
             DETAIL = 'Its changes are sent by NOTIFY, which has no part in two-phase commit.',
             HINT = 'Commit it with COMMIT, or take the triggers away: manage.py ddp_triggers remove.';
     END IF;
-    IF starts_with(notes, concat_ws(' ', pg_current_xact_id(), NEW.id, '')) THEN
+    IF starts_with(notes, opening) THEN
         done := set_config('dddp.notes', '', true);
         -- By ctid: no scan, so that SERIALIZABLE writers do not collide here.
-        DELETE FROM {schema}.dddp_mark WHERE ctid = split_part(notes, ' ', 3)::tid;
+        DELETE FROM {schema}.dddp_mark WHERE ctid = split_part(notes, ' ', 2)::tid;
     ELSIF notes = 'opening' THEN
         -- Fired inside the INSERT of the mark, so not at commit; dddp_append makes another.
         SET CONSTRAINTS {schema}.dddp_flush, {schema}.dddp_probe DEFERRED;
@@ -64,36 +77,49 @@ BEGIN
     ELSE
         -- Whatever goes wrong is never the writer's error.
         BEGIN
-            done := {schema}.dddp_send(NEW.id, {schema}.dddp_parsed(notes), false);
+            parsed := {schema}.dddp_parsed(notes);
+            note := parsed -> 0;
+            IF jsonb_array_length(parsed) = 1 AND note ->> 0 IN ('r', 'l') AND note ->> 2 NOT LIKE '%,%' THEN
+                -- One row of one table, the usual transaction: nothing to gather or to pack. Null where it cannot be
+                -- read.
+                label := note ->> 1;
+                rows := {schema}.dddp_read(label, (note ->> 2)::text[], note ->> 0 = 'l');
+                message := opening || '0,"m":"' || label || '"' || {schema}.dddp_body(rows, note ->> 0 = 'l')
+                    || ',"e":["' || {schema}.dddp_channel(label) || '"]}';
+            END IF;
+            IF octet_length(message) <= 7999 THEN
+                done := pg_notify({schema}.dddp_channel(label), message);
+            ELSE
+                done := {schema}.dddp_send(opening, parsed, false);
+            END IF;
         EXCEPTION WHEN OTHERS THEN
-            PERFORM {schema}.dddp_send_anyway(NEW.id, notes);
+            PERFORM {schema}.dddp_send_anyway(opening, notes);
         END;
     END IF;
     RETURN NULL;
 END $$;
 
 -- Send what can be sent after something went wrong; at worst that all captured tables changed.
-CREATE OR REPLACE FUNCTION {schema}.dddp_send_anyway(batch bigint, notes text) RETURNS void
+CREATE OR REPLACE FUNCTION {schema}.dddp_send_anyway(opening text, notes text) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM {schema}.dddp_send(batch, {schema}.dddp_parsed(notes), true);
+    PERFORM {schema}.dddp_send(opening, {schema}.dddp_parsed(notes), true);
 EXCEPTION WHEN OTHERS THEN
     RAISE LOG 'dddp: notes could not be sent, so all captured tables are said to have changed: %', SQLERRM;
-    PERFORM {schema}.dddp_send(batch, '[["*"]]', false);
+    PERFORM {schema}.dddp_send(opening, '[["*"]]', false);
 END $$;
 
 -- Send what the notes tell. Wary: a table whose rows cannot be read does not keep the others from being sent.
-CREATE OR REPLACE FUNCTION {schema}.dddp_send(batch bigint, notes jsonb, wary boolean) RETURNS void
+CREATE OR REPLACE FUNCTION {schema}.dddp_send(opening text, notes jsonb, wary boolean) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-    opening text := '{"v":1,"x":"' || pg_current_xact_id() || '","b":"' || batch || '","i":';
     ending text;
     sent integer := 0;
     touched record;
     done integer;
 BEGIN
     IF NOT wary AND jsonb_array_length(notes) = 1 AND notes -> 0 ->> 0 IN ('r', 'l') THEN
-        -- One statement on one table, the usual transaction: no query is needed to see that.
+        -- One statement on one table: no query is needed to see that.
         done := {schema}.dddp_send_table(
             opening, 0, ',"e":["' || {schema}.dddp_channel(notes -> 0 ->> 1) || '"]}',
             notes -> 0 ->> 1, false, notes -> 0 ->> 0 = 'l', (notes -> 0 ->> 2)::text[]);
@@ -130,24 +156,21 @@ CREATE OR REPLACE FUNCTION {schema}.dddp_send_table(
     opening text, sent integer, ending text, label text, whole boolean, locked boolean, keys text[]) RETURNS integer
 LANGUAGE plpgsql AS $$
 DECLARE
+    header text := ',"m":"' || label || '"';
     rows text[];
     message text;
-    header text;
     bodies text[];
     done text;
 BEGIN
     IF cardinality(keys) = 1 AND NOT whole AND locked IS NOT NULL THEN
-        -- Of one row there is nothing to pack. Null where it cannot be read.
+        -- Of one row there is nothing to pack.
         rows := {schema}.dddp_read(label, keys, locked);
-        message := opening || sent || ',"m":"' || label || '"' || CASE
-            WHEN starts_with(rows[2], '[') THEN rows[1] || ',"r":['
-            WHEN locked THEN ',"k":[' ELSE ',"g":[' END || rows[2] || ']' || ending;
+        message := opening || sent || header || {schema}.dddp_body(rows, locked) || ending;
         IF octet_length(message) <= 7999 THEN
             done := pg_notify({schema}.dddp_channel(label), message);
             RETURN sent + 1;
         END IF;
     END IF;
-    header := ',"m":"' || label || '"';
     IF NOT whole THEN
         bodies := {schema}.dddp_bodies(label, keys, locked, 7999 - octet_length(
             opening || (sent + cardinality(keys) - 1) || header || ending));

@@ -1,8 +1,9 @@
 -- The mark: one row per writing transaction, whose deferred trigger flushes the transaction's notes at commit.
 --
 -- The notes themselves live in a transaction-local setting, which a savepoint rolls back together with the row:
---   dddp.notes   <xid> <mark id> <ctid> <fold at> ,["r","bookstore.book","{1,2}"],["w","bookstore.author"],...
--- It begins with whose notes these are, where the mark lies, and the length at which to fold them.
+--   dddp.notes   <opening> <ctid> <fold at> ,["r","bookstore.book","{1,2}"],["w","bookstore.author"],...
+-- It begins with what the envelopes will begin with, which says whose notes these are; then where the mark lies, and
+-- the length at which to fold the notes.
 -- Appending to a setting is cheaper than a row per statement, and reads no table (SERIALIZABLE writers collide
 -- over what they read). RESET ALL wipes settings: a mark without its notes says "all captured tables changed".
 --
@@ -23,6 +24,10 @@
 -- Past this number of keys of one table a transaction says "the whole table changed".
 CREATE OR REPLACE FUNCTION {schema}.dddp_key_limit() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 10000';
 
+-- What each envelope of a batch begins with; its counter follows.
+CREATE OR REPLACE FUNCTION {schema}.dddp_opening(batch bigint) RETURNS text
+LANGUAGE sql STABLE AS $$ SELECT '{"v":1,"x":"' || pg_current_xact_id() || '","b":"' || batch || '","i":' $$;
+
 -- Add notes, each with its leading comma, to those of this transaction; the first ones insert its mark.
 CREATE OR REPLACE FUNCTION {schema}.dddp_append(added text) RETURNS void
 LANGUAGE plpgsql AS $$
@@ -31,18 +36,17 @@ DECLARE
     done text;
 BEGIN
     -- The xid guards against a setting that does not come from this transaction.
-    IF starts_with(notes, pg_current_xact_id() || ' ') IS NOT TRUE THEN
+    IF starts_with(notes, '{"v":1,"x":"' || pg_current_xact_id() || '"') IS NOT TRUE THEN
         INSERT INTO {schema}.dddp_mark SELECT WHERE set_config('dddp.notes', 'opening', true) = 'opening'
-        RETURNING pg_current_xact_id() || ' ' || id || ' ' || ctid || ' 65536 ' INTO notes;
+        RETURNING {schema}.dddp_opening(id) || ' ' || ctid || ' 65536 ' INTO notes;
         IF current_setting('dddp.notes') = 'deferred' THEN
             -- After SET CONSTRAINTS ALL IMMEDIATE: the flush fired inside the INSERT, and is deferred from now on.
-            DELETE FROM {schema}.dddp_mark WHERE ctid = split_part(notes, ' ', 3)::tid;
+            DELETE FROM {schema}.dddp_mark WHERE ctid = split_part(notes, ' ', 2)::tid;
             done := {schema}.dddp_append(added);
             RETURN;
         END IF;
-    END IF;
     -- Every append copies the notes: fold them each time they have doubled, so that many statements stay cheap.
-    IF octet_length(notes) > split_part(notes, ' ', 4)::integer THEN
+    ELSIF octet_length(notes) > split_part(notes, ' ', 3)::integer THEN
         notes := {schema}.dddp_folded(notes);
     END IF;
     done := set_config('dddp.notes', notes || added, true);
