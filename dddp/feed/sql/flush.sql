@@ -116,13 +116,18 @@ DECLARE
     ending text;
     sent integer := 0;
     touched record;
-    done integer;
+    done text;
 BEGIN
-    IF NOT wary AND jsonb_array_length(notes) = 1 AND notes -> 0 ->> 0 IN ('r', 'l') THEN
-        -- One statement on one table: no query is needed to see that.
-        done := {schema}.dddp_send_table(
-            opening, 0, ',"e":["' || {schema}.dddp_channel(notes -> 0 ->> 1) || '"]}',
-            notes -> 0 ->> 1, false, notes -> 0 ->> 0 = 'l', (notes -> 0 ->> 2)::text[]);
+    IF NOT wary AND notes -> 0 ->> 0 IN ('r', 'l')
+       AND jsonb_array_length(notes) <= 2 AND coalesce(notes -> 1 ->> 0, 't') = 't' THEN
+        -- One statement on one table, and perhaps a method's token: no query is needed to see that.
+        ending := ',"e":["' || {schema}.dddp_channel(notes -> 0 ->> 1) || '"'
+            || coalesce(',' || (notes -> 1 -> 1)::text, '') || ']}';
+        sent := {schema}.dddp_send_table(
+            opening, 0, ending, notes -> 0 ->> 1, false, notes -> 0 ->> 0 = 'l', (notes -> 0 ->> 2)::text[]);
+        IF jsonb_array_length(notes) = 2 THEN
+            done := pg_notify(notes -> 1 ->> 1, opening || sent || ',"t":[' || (notes -> 1 -> 2)::text || ']' || ending);
+        END IF;
         RETURN;
     END IF;
     SELECT json_agg(DISTINCT channel)::text INTO ending FROM (
