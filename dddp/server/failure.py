@@ -40,9 +40,10 @@ def _cause(error: BaseException) -> str:
 
 
 def _databases() -> str:
-    """Which databases are meant; never a password."""
+    """Which databases are meant; never a password. What the settings leave open libpq takes from the environment."""
+    host, port = os.environ.get("PGHOST", "the local socket"), os.environ.get("PGPORT", 5432)
     return ", ".join(
-        f"{alias!r} is {wanted['NAME']!r} at {wanted['HOST'] or 'the local socket'}, port {wanted['PORT'] or 5432}"
+        f"{alias!r} is {wanted['NAME']!r} at {wanted['HOST'] or host}, port {wanted['PORT'] or port}"
         for alias, wanted in connections.settings.items()
     )
 

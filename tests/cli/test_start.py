@@ -78,6 +78,15 @@ def test_a_database_that_cannot_be_reached() -> None:
     assert "'default' is 'nothing' at 127.0.0.1, port 1" in line
 
 
+def test_a_database_that_the_environment_names() -> None:
+    """What the settings leave open libpq takes from there."""
+    url = "postgresql://user:secret@/nothing"
+    env = {"DJANGO_SETTINGS_MODULE": BOOKSTORE, "DATABASE_URL": url, "PGHOST": "127.0.0.1", "PGPORT": "1"}
+    line = refusal(dddp(f"127.0.0.1:{free_port()}", **env))
+
+    assert "'default' is 'nothing' at 127.0.0.1, port 1" in line
+
+
 def test_verbosity_2_shows_the_traceback_too() -> None:
     done = dddp("-v2", f"127.0.0.1:{free_port()}", DJANGO_SETTINGS_MODULE=BOOKSTORE, DATABASE_URL=NOWHERE)
 
