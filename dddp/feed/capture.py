@@ -287,9 +287,11 @@ class _Plan:
         """No table of the project is locked for these."""
         for name in FUNCTIONS:
             cursor.execute(script(name, schema=self.schema))
-        for entry in self.registered - self.entries:
+        # Asked again: another migrate may have come first.
+        registered = registered_entries(cursor)
+        for entry in registered - self.entries:
             cursor.execute("DELETE FROM dddp_table WHERE label = %s", (entry.label,))
-        for entry in self.entries - self.registered:
+        for entry in self.entries - registered:
             values = [list(value) if isinstance(value, tuple) else value for value in astuple(entry)]
             cursor.execute("INSERT INTO dddp_table VALUES (%s, %s, %s, %s, %s, %s)", values)
         branches = _search(sorted(self.entries, key=attrgetter("label")))

@@ -18,7 +18,7 @@ from psycopg2.extensions import (
 from dddp.changes import Kind
 from dddp.feed import capture
 from tests.feed.conftest import AUTHOR, BOOK
-from tests.feed.recording import captured, gone, key_only, row, run
+from tests.feed.recording import RecordingFeed, captured, gone, key_only, row, run
 
 book, author = BOOK.table, AUTHOR.table
 LIMIT = 7_999  # bytes, NOTIFY's
@@ -404,6 +404,27 @@ def test_partition_written_by_name_is_captured(shop, connect, feed):
 
 
 # ------------------------------------------------------------------------------------------------ traps on the way
+
+
+@pytest.mark.parametrize("key", ["keys", "old_keys", "done", "found", "rows", "label", "locked"])
+def test_columns_named_like_variables_of_ours_are_carried(shop, connect, key):
+    columns = ", ".join(f"{name} text" for name in ("keys", "rows", "label", "locked", "done") if name != key)
+    run(connect(), f"CREATE TABLE shop.odd ({key} bigint PRIMARY KEY, {columns}, title text)")
+    odd = captured("shop.odd", "shop.odd", "title", key=key)
+    capture.install(shop, [odd], triggers=True)
+    feed = RecordingFeed(connect(autocommit=True), [odd.table])
+
+    run(connect(), f"INSERT INTO shop.odd ({key}, title) VALUES (1, 'Emma'), (2, 'Persuasion')")
+    run(connect(), f"UPDATE shop.odd SET title = 'Lady Susan' WHERE {key} = 1")
+    run(connect(), f"DELETE FROM shop.odd WHERE {key} = 2")
+
+    changes = [change for transaction in feed.transactions() for change in transaction.changes]
+    assert [(change.kind, change.row) for change in changes] == [
+        (Kind.ROW, {key: "1", "title": "Emma"}),
+        (Kind.ROW, {key: "2", "title": "Persuasion"}),
+        (Kind.ROW, {key: "1", "title": "Lady Susan"}),
+        (Kind.GONE, None),
+    ]
 
 
 def test_constraints_made_immediate_show_no_intermediate_state(writer, feed):

@@ -15,8 +15,9 @@ from django.db.backends.postgresql.base import DatabaseWrapper
 
 from dddp.feed import capture
 from dddp.feed.capture import Patience, Status, TableBusy
+from tests import polling
 from tests.feed.conftest import AUTHOR, BOOK
-from tests.feed.recording import RecordingFeed, captured, key_only, row, run
+from tests.feed.recording import PATIENCE, RecordingFeed, captured, key_only, row, run
 
 book, author = BOOK.table, AUTHOR.table
 BOTH = [BOOK, AUTHOR]
@@ -234,23 +235,39 @@ def test_functions_are_mended_while_a_writer_is_at_work(shop, writer, feed):
     assert feed.changes() == [row(book, 1, title="A", author_id=None)]
 
 
-def test_installs_at_the_same_time_take_turns(shop, writer, dsn):
-    """Two deployments that migrate at once: neither fails over what the other has done."""
-    capture.install(shop, BOTH, triggers=False)
+@pytest.mark.parametrize("before", [[], BOTH], ids=["first", "later"])
+def test_installs_at_the_same_time_take_turns(tables, connect, before):
+    """Deployments that migrate at once, with the same in mind: none fails over what another has done."""
+    capture.install(tables, before, triggers=False)
 
     def migrate(number: int) -> None:
         alias = f"install {number}"
-        connections[alias] = DatabaseWrapper(shop.settings_dict, alias)
+        connections[alias] = DatabaseWrapper(tables.settings_dict, alias)
         try:
             capture.install(connections[alias], BOTH, triggers=True)
         finally:
             connections[alias].close()
             del connections[alias]
 
+    holder = connect()
+    holder.cursor().execute(capture.ONE_AT_A_TIME)
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(migrate, range(4)))
+        installs = [pool.submit(migrate, number) for number in range(4)]
+        polling.until(lambda: waiting(tables) == 4, PATIENCE)
+        holder.rollback()
 
-    assert capture.status(shop, BOTH, triggers=True).ready
+    assert [each.result() for each in installs] == [None] * 4
+    assert capture.status(tables, BOTH, triggers=True).ready
+
+
+def waiting(connection: Any) -> int:
+    """How many sessions wait for a lock."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return int(cursor.fetchone()[0])
 
 
 # ------------------------------------------------------------------------------------------------------------ locks

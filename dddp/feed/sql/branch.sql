@@ -1,10 +1,10 @@
     IF label = {label} THEN
         IF locked THEN
             rows := ARRAY[{header}] || ARRAY(SELECT array_to_json(ARRAY[{texts}])::text FROM {relation} r
-                                             WHERE {key} = ANY (keys::{key_type}[]) FOR NO KEY UPDATE);
+                                             WHERE {key} = ANY (dddp_read.keys::{key_type}[]) FOR NO KEY UPDATE);
         ELSE
             rows := ARRAY[{header}] || ARRAY(SELECT array_to_json(ARRAY[{texts}])::text FROM {relation} r
-                                             WHERE {key} = ANY (keys::{key_type}[]));
+                                             WHERE {key} = ANY (dddp_read.keys::{key_type}[]));
         END IF;
         IF cardinality(rows) <= cardinality(keys) THEN
             -- As the type writes them: a signal handler's text of a key may differ from PostgreSQL's.

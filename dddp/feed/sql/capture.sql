@@ -15,10 +15,10 @@ DECLARE
 BEGIN
     BEGIN
         IF TG_OP <> 'DELETE' THEN
-            keys := ARRAY(SELECT {key}::text FROM dddp_new LIMIT {schema}.dddp_key_limit() + 1);
+            keys := ARRAY(SELECT dddp_new.{key}::text FROM dddp_new LIMIT {schema}.dddp_key_limit() + 1);
         END IF;
         IF TG_OP <> 'INSERT' THEN
-            old_keys := ARRAY(SELECT {key}::text FROM dddp_old LIMIT {schema}.dddp_key_limit() + 1);
+            old_keys := ARRAY(SELECT dddp_old.{key}::text FROM dddp_old LIMIT {schema}.dddp_key_limit() + 1);
             IF keys IS DISTINCT FROM old_keys THEN
                 keys := ARRAY(SELECT unnest(keys) UNION SELECT unnest(old_keys));
             END IF;

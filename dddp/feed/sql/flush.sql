@@ -199,8 +199,10 @@ EXCEPTION
         RETURN {schema}.dddp_send_table(opening, sent, ending, label, false, NULL, keys);
     WHEN syntax_error_or_access_rule_violation OR invalid_schema_name THEN
         -- A migration has dropped or renamed the table or a column since the notes were taken.
+        RAISE LOG 'dddp: % cannot be read, so it is said to have changed as a whole: %', label, SQLERRM;
         RETURN {schema}.dddp_send_table(opening, sent, ending, label, true, NULL, keys);
     WHEN OTHERS THEN
+        RAISE LOG 'dddp: rows of % cannot be read, so only their keys are sent: %', label, SQLERRM;
         RETURN {schema}.dddp_send_table(opening, sent, ending, label, false, NULL, keys);
 END $$;
 
