@@ -123,6 +123,8 @@ class Supervisor:
         self._leaving = list(leaving)
         self._announced = adopted is not None
         adopted = adopted or {}
+        for child in adopted.values():
+            child.heard = time.monotonic()  # nobody has listened while the new code was loaded
         self._places = [_Place(adopted.get(number)) for number in range(self.count)]
         self._rolling = sorted(adopted)
         self._catch_signals()
@@ -232,7 +234,7 @@ class Supervisor:
         return Child(pid, reading, now, now)
 
     def _become_worker(self, number: int, reading: int, writing: int) -> None:
-        """In the child: work, and never come back."""
+        """In the child: work, and never come back. What ends it by an error is in the log."""
         code = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -242,6 +244,8 @@ class Supervisor:
             for pipe in (reading, *self._wake, *(child.pipe for child in self._children())):
                 close(pipe)
             code = self.work(number, writing)
+        except BaseException:  # the outer edge of this process, SystemExit included
+            logger.exception("! worker %d (process %d) has failed", number, os.getpid())
         finally:
             os._exit(code)
 

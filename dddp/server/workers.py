@@ -158,13 +158,8 @@ def _work(make: Callable[[], Worker], sockets: Sockets, number: int, pipe: int) 
     random.seed()  # else all workers would choose alike
     # Ctrl-C reaches all processes; the supervisor tells when to go.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    worker = make()
     try:
-        worker.start(
-            [socket.socket(fileno=descriptor) for descriptor in sockets.shared],
-            Siblings(number, sockets.paths),
-            socket.socket(fileno=sockets.handed[number]),
-        )
+        worker = _started(make, sockets, number)
     except Exception as error:  # noqa: BLE001 - the outer edge of this process: people get one line
         if logger.isEnabledFor(logging.INFO):
             traceback.print_exception(error)
@@ -174,6 +169,16 @@ def _work(make: Callable[[], Worker], sockets: Sockets, number: int, pipe: int) 
     gevent.spawn(_beat, worker, sockets, pipe, os.getppid())
     worker.serve_forever()
     return 0
+
+
+def _started(make: Callable[[], Worker], sockets: Sockets, number: int) -> Worker:
+    worker = make()
+    worker.start(
+        [socket.socket(fileno=descriptor) for descriptor in sockets.shared],
+        Siblings(number, sockets.paths),
+        socket.socket(fileno=sockets.handed[number]),
+    )
+    return worker
 
 
 def _beat(worker: Worker, sockets: Sockets, pipe: int, supervisor: int) -> None:

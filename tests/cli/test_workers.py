@@ -32,12 +32,27 @@ ROOT_URLCONF = "site_urls"
 DDDP = {"WORKER_TIME_LIMIT": 4}
 """
 
+NEW_PROJECT = """
+SECRET_KEY = "new"
+INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "dddp"]
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"}}
+USE_TZ = True
+"""
+
 URLS = """
 import os
+import sys
+import gevent
 from django.http import HttpResponse
 from django.urls import path
 import site_version
-urlpatterns = [path("version/", lambda request: HttpResponse(f"{site_version.VERSION} {os.getpid()}"))]
+def end(request):
+    gevent.spawn(sys.exit, "the project wants to end")
+    return HttpResponse("")
+urlpatterns = [
+    path("version/", lambda request: HttpResponse(f"{site_version.VERSION} {os.getpid()}")),
+    path("exit/", end),
+]
 """
 
 
@@ -232,6 +247,16 @@ def test_reload_that_is_asked_for_during_another_follows_it(site: Site) -> None:
     assert site.version()[0] == "third"
 
 
+def test_reload_that_loads_longer_than_workers_may_be_silent_keeps_them(site: Site) -> None:
+    """They show their life into pipes that nobody reads meanwhile; WORKER_TIME_LIMIT is 4 s here."""
+    (site.folder / "site_version.py").write_text('import time\ntime.sleep(5)\nVERSION = "second"\n')
+    site.reload()
+    site.server.wait_for_log("all workers run the new code", time_limit=3 * LIMIT)
+
+    assert "has been silent" not in site.server.text()
+    assert site.version()[0] == "second"
+
+
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two processors, to take one away")
 def test_reload_keeps_the_number_of_workers_where_auto_is_one_by_now(
     tmp_path: Path, bookstore: DDDPServer
@@ -288,6 +313,25 @@ def test_what_stops_one_worker_from_starting_is_told_once() -> None:
     env = {"DJANGO_SETTINGS_MODULE": BOOKSTORE, "DATABASE_URL": "postgres://nobody@127.0.0.1:1/nothing"}
 
     assert "Connection refused" in refusal(dddp("--workers=3", f"127.0.0.1:{free_port()}", **env))
+
+
+@pytest.mark.parametrize("workers", ["1", "2", "auto"])
+def test_project_without_postgresql_is_told_so(workers: str, tmp_path: Path) -> None:
+    """What a new Django project has is SQLite; a worker cannot even be made for it."""
+    (tmp_path / "new_settings.py").write_text(NEW_PROJECT)
+    done = dddp("--settings=new_settings", f"--workers={workers}", f"127.0.0.1:{free_port()}", cwd=tmp_path)
+
+    assert "no PostgreSQL in settings.DATABASES" in refusal(done)
+
+
+def test_what_ends_a_worker_is_in_the_log(site: Site) -> None:
+    """Whatever it is: another worker takes its place, and nobody would ever know."""
+    workers = site.workers()
+    site.get("/exit/")
+    site.server.wait_for_log("SystemExit: the project wants to end")
+
+    site.server.wait_for_log("ended with exit code 1")
+    until(lambda: len(site.workers()) == COUNT and not workers <= site.workers())
 
 
 def test_number_of_workers_that_is_none() -> None:
