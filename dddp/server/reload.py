@@ -89,7 +89,14 @@ class Reload:
         self._check: int | None = None  # process id of the one that loads the new code
 
     def __call__(self) -> bool:
-        """Go on. Returns whether it is still under way; False when the new code does not load."""
+        """Go on. Returns whether it is still under way; False when the new code does not load or cannot be run."""
+        try:
+            return self._step()
+        except OSError as error:  # such as an interpreter that is not there, while it is being replaced
+            logger.error("! the new code cannot be run: %s; the old one goes on", error)
+            return False
+
+    def _step(self) -> bool:
         if self._check is None:
             logger.warning("the new code is loaded, to see whether it can be")
             self._check = os.posix_spawn(sys.executable, [*self._command, "--check"], os.environ)
@@ -102,8 +109,18 @@ class Reload:
         return not pid
 
     def _become(self) -> NoReturn:
+        """Replace this process.
+
+        Raises:
+            OSError: it cannot be; then it is as it was.
+        """
         kept = self._kept()
-        for descriptor in kept.descriptors:
-            os.set_inheritable(descriptor, True)
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # what comes meanwhile is told afterwards
-        os.execve(sys.executable, self._command, {**os.environ, VARIABLE: kept.text()})
+        try:
+            for descriptor in kept.descriptors:
+                os.set_inheritable(descriptor, True)
+            os.execve(sys.executable, self._command, {**os.environ, VARIABLE: kept.text()})
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            for descriptor in kept.descriptors:
+                os.set_inheritable(descriptor, False)

@@ -76,8 +76,15 @@ class _Place:
 
     current: Child | None = None
     successor: Child | None = None  #: of a reload, until it serves
-    deaths: int = 0  #: in a row, of young ones
+    failures: int = 0  #: in a row: deaths of young ones, and forks that failed
     not_before: float = 0.0  #: when the next one may be forked
+
+    def back_off(self, failures: int) -> float:
+        """Have the next one wait the longer, the more failures there were; how many seconds."""
+        self.failures = failures
+        pause = min(BACK_OFF[0] * 2 ** (failures - 2), BACK_OFF[1]) if failures > 1 else 0.0
+        self.not_before = time.monotonic() + pause
+        return pause
 
 
 @dataclass
@@ -186,8 +193,8 @@ class Supervisor:
         first = self._places[0].current
         for number, place in enumerate(self._places):
             waits = number > 0 and not self._announced and (first is None or not first.ready)
-            if place.current is None and not waits and time.monotonic() >= place.not_before:
-                place.current = self._fork(number)
+            if place.current is None and not waits:
+                place.current = self._fork_due(number, place)
 
     def _roll(self) -> None:
         """Replace the workers of old code, one after the other: a new one serves before an old one goes."""
@@ -196,7 +203,7 @@ class Supervisor:
         number = self._rolling[0]
         place = self._places[number]
         if place.successor is None:
-            place.successor = self._fork(number)
+            place.successor = self._fork_due(number, place)
         elif place.successor.ready:
             old, place.current, place.successor = place.current, place.successor, None
             self._rolling.pop(0)
@@ -220,15 +227,36 @@ class Supervisor:
 
     # --- children
 
+    def _fork_due(self, number: int, place: _Place) -> Child | None:
+        """A new worker; None before its time, or while the system has none to give: those that are there go on."""
+        if time.monotonic() < place.not_before:
+            return None
+        try:
+            return self._fork(number)
+        except OSError as error:
+            pause = place.back_off(max(place.failures, 1) + 1)
+            logger.error("! worker %d cannot be forked: %s; it is tried again in %d s", number, error, pause)
+            return None
+
     def _fork(self, number: int) -> Child:
+        """A new worker.
+
+        Raises:
+            OSError: no process or descriptor is to be had.
+        """
         reading, writing = os.pipe()
         # What reached the child before it has its own way with signals would be told to the parent.
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        pid = fork()
-        if pid == 0:
-            self._become_worker(number, reading, writing)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        close(writing)
+        try:
+            pid = fork()
+            if pid == 0:
+                self._become_worker(number, reading, writing)
+        except OSError:
+            close(reading)
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            close(writing)
         os.set_blocking(reading, False)
         now = time.monotonic()
         return Child(pid, reading, now, now)
@@ -280,9 +308,7 @@ class Supervisor:
             self._stop()
             return
         young = time.monotonic() - child.born < YOUNG
-        place.deaths = place.deaths + 1 if young else 0
-        pause = min(BACK_OFF[0] * 2 ** (place.deaths - 2), BACK_OFF[1]) if place.deaths > 1 else 0.0
-        place.not_before = time.monotonic() + pause
+        pause = place.back_off(place.failures + 1 if young else 0)
         logger.error(
             "! worker %d (process %d) ended with %s; it is replaced in %d s",
             number,

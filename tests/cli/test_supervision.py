@@ -6,6 +6,8 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
+import sysconfig
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +28,17 @@ def slow(request):
     return HttpResponse("slow")
 urlpatterns.append(path("slow/", slow))
 """
+
+NO_PROCESSES = """
+import errno, os
+from dddp.server import supervisor
+def fork(real=supervisor.fork):
+    if os.path.exists("no_processes"):
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    return real()
+supervisor.fork = fork
+"""
+"""Settings with which a limit on processes is reached while a file is there; a real one does not stop root."""
 
 LIMITS = """
 DDDP["SHUTDOWN_TIME_LIMIT"] = 3
@@ -52,12 +65,42 @@ def site(tmp_path: Path, folders: Path, bookstore: DDDPServer) -> Iterator[Site]
         yield site
 
 
+@pytest.fixture
+def limited(site: Site) -> Path:
+    """The file that keeps the server from having more processes."""
+    site.server.stop()
+    with (site.folder / "site_settings.py").open("a") as settings:
+        settings.write(NO_PROCESSES)
+    site.server.start()
+    return site.folder / "no_processes"
+
+
+@pytest.fixture
+def python(site: Site) -> Path:
+    """The interpreter that the server runs by: a link, as in a virtual environment, to be taken away."""
+    site.server.stop()
+    link = site.folder / "python"
+    link.symlink_to(os.path.realpath(sys.executable))
+    site.server._env["PYTHONPATH"] += os.pathsep + sysconfig.get_path("purelib")
+    site.server._command[0] = str(link)
+    site.server.start()
+    return link
+
+
 def children(pid: int) -> dict[int, str]:
     """The child processes and their states; "Z" is one that nobody has waited for."""
     found = subprocess.run(
         ["ps", "-o", "pid=,stat=", "--ppid", str(pid)], capture_output=True, text=True, check=False
     )
     return {int(line.split()[0]): line.split()[1][0] for line in found.stdout.splitlines()}
+
+
+def descriptors(pid: int) -> dict[str, str]:
+    """The open descriptors, and their flags: whether a program that is run gets them too."""
+    flags = subprocess.run(
+        f"grep -H flags: /proc/{pid}/fdinfo/*", shell=True, capture_output=True, text=True, check=False
+    )
+    return dict(line.split(":flags:") for line in flags.stdout.splitlines())
 
 
 @contextlib.contextmanager
@@ -170,15 +213,74 @@ def test_killed_supervisor_leaves_no_folder(site: Site, folders: Path) -> None:
 
 
 def test_worker_that_has_ended_leaves_no_descriptor(site: Site) -> None:
-    def descriptors() -> int:
-        return len(os.listdir(f"/proc/{site.server.pid}/fd"))
-
-    before = descriptors()
+    before = len(descriptors(site.server.pid))
     dead = min(site.workers())
     os.kill(dead, signal.SIGKILL)
     until(lambda: len(site.workers()) == 3 and dead not in site.workers())
 
-    assert descriptors() == before
+    assert len(descriptors(site.server.pid)) == before
+
+
+def test_worker_that_cannot_be_forked_is_tried_again(site: Site, limited: Path) -> None:
+    """The others serve meanwhile; the attempts cost nothing that would be missed later."""
+    before, dead = descriptors(site.server.pid), min(site.workers())
+    limited.touch()
+    os.kill(dead, signal.SIGKILL)
+    for pause in (1, 2):
+        site.server.wait_for_log(
+            f"cannot be forked: .*temporarily unavailable; it is tried again in {pause} s"
+        )
+    assert site.version()[0] == "first"
+    assert len(site.workers()) == 2
+
+    limited.unlink()
+    until(lambda: len(site.workers()) == 3)
+    assert len(descriptors(site.server.pid)) == len(before)
+
+
+def test_reload_goes_on_once_workers_can_be_forked(site: Site, limited: Path) -> None:
+    before = site.workers()
+    limited.touch()
+    site.write_version('"second"')
+    site.reload()
+    site.server.wait_for_log("cannot be forked")
+    assert site.version()[0] == "first"
+    assert site.workers() == before
+
+    limited.unlink()
+    site.server.wait_for_log("all workers run the new code", time_limit=40)
+    assert site.version()[0] == "second"
+
+
+def test_server_stops_in_order_where_no_worker_can_be_forked(site: Site, limited: Path) -> None:
+    limited.touch()
+    os.kill(min(site.workers()), signal.SIGKILL)
+    site.server.wait_for_log("cannot be forked")
+    site.server.stop()  # the exit code is 0, or this raises
+
+
+@pytest.mark.parametrize(
+    "version",
+    ['"second"', '__import__("os").unlink(__import__("sys").executable)'],
+    ids=["before the new code is loaded", "after it has been loaded on trial"],
+)
+def test_reload_while_the_interpreter_is_not_there(site: Site, python: Path, version: str) -> None:
+    """As while a virtual environment is made anew: the old code goes on, as if nobody had asked."""
+    workers, before = site.workers(), descriptors(site.server.pid)
+    target = python.readlink()
+    site.write_version(version)
+    if version == '"second"':
+        python.unlink()
+    site.reload()
+    site.server.wait_for_log(f"{python}.*; the old one goes on")
+    assert (site.version()[0], site.workers()) == ("first", workers)
+    assert descriptors(site.server.pid) == before
+
+    python.symlink_to(target)
+    site.write_version('"third"')
+    site.reload()
+    site.server.wait_for_log("all workers run the new code", time_limit=40)
+    assert site.version()[0] == "third"
 
 
 def test_temporary_folder_is_nobody_elses(site: Site, folders: Path) -> None:
