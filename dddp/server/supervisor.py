@@ -27,8 +27,8 @@ READY, BEAT = b"r", b"."
 TURN = 1.0
 """Seconds between two looks at the clock."""
 
-BACK_OFF = (1.0, 30.0)
-"""Seconds before a worker is replaced whose predecessor died young too: the first time, and at most."""
+BACK_OFF = (0, 0, 1, 2, 4, 8, 16, 30)
+"""Seconds before a worker is replaced, by the number of failures in a row; with more, the last."""
 
 YOUNG = 10.0
 """Seconds a worker has to live so that its death counts as the first one."""
@@ -79,10 +79,10 @@ class _Place:
     failures: int = 0  #: in a row: deaths of young ones, and forks that failed
     not_before: float = 0.0  #: when the next one may be forked
 
-    def back_off(self, failures: int) -> float:
+    def back_off(self, failures: int) -> int:
         """Have the next one wait the longer, the more failures there were; how many seconds."""
         self.failures = failures
-        pause = min(BACK_OFF[0] * 2 ** (failures - 2), BACK_OFF[1]) if failures > 1 else 0.0
+        pause = BACK_OFF[min(failures, len(BACK_OFF) - 1)]
         self.not_before = time.monotonic() + pause
         return pause
 

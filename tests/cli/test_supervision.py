@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from dddp.server import supervisor
 from tests.cli.test_workers import URLS, Site, until
 from tests.faults.proxy import proxy_to_postgres
 from tests.server import READY, STOP_LIMIT, DDDPServer
@@ -238,6 +239,14 @@ def test_worker_that_cannot_be_forked_is_tried_again(site: Site, limited: Path) 
     assert len(descriptors(site.server.pid)) == len(before)
 
 
+def test_back_off_ends_at_half_a_minute_however_long_workers_die() -> None:
+    """A database that is away for a weekend makes for thousands of deaths."""
+    place = supervisor._Place()
+
+    assert [place.back_off(failures) for failures in range(9)] == [0, 0, 1, 2, 4, 8, 16, 30, 30]
+    assert place.back_off(10_000) == 30
+
+
 def test_reload_goes_on_once_workers_can_be_forked(site: Site, limited: Path) -> None:
     before = site.workers()
     limited.touch()
@@ -248,7 +257,7 @@ def test_reload_goes_on_once_workers_can_be_forked(site: Site, limited: Path) ->
     assert site.workers() == before
 
     limited.unlink()
-    site.server.wait_for_log("all workers run the new code", time_limit=40)
+    site.wait_for_new_code(before)
     assert site.version()[0] == "second"
 
 
@@ -279,7 +288,7 @@ def test_reload_while_the_interpreter_is_not_there(site: Site, python: Path, ver
     python.symlink_to(target)
     site.write_version('"third"')
     site.reload()
-    site.server.wait_for_log("all workers run the new code", time_limit=40)
+    site.wait_for_new_code(workers)
     assert site.version()[0] == "third"
 
 

@@ -105,6 +105,11 @@ class Site:
     def reload(self) -> None:
         os.kill(self.server.pid, signal.SIGHUP)
 
+    def wait_for_new_code(self, old: set[int], since: int = 0) -> None:
+        """Wait until a reload is over, and the last old worker, which answers to its end, is gone."""
+        self.server.wait_for_log("all workers run the new code", since=since, time_limit=2 * LIMIT)
+        until(lambda: not old & self.workers())
+
 
 @pytest.fixture
 def site(tmp_path: Path, bookstore: DDDPServer) -> Iterator[Site]:
@@ -227,10 +232,10 @@ def test_code_that_does_not_load_is_not_changed_to(site: Site) -> None:
 
 def test_second_reload_follows_the_first(site: Site) -> None:
     for version in ("second", "third"):
-        since = len(site.server.log)
+        since, before = len(site.server.log), site.workers()
         site.write_version(f'"{version}"')
         site.reload()
-        site.server.wait_for_log("all workers run the new code", since=since, time_limit=LIMIT)
+        site.wait_for_new_code(before, since)
 
     assert site.version()[0] == "third"
 
@@ -244,14 +249,16 @@ def test_reload_that_is_asked_for_during_another_follows_it(site: Site) -> None:
     site.reload()
 
     until(lambda: "".join(site.server.log).count("all workers run the new code") == 2)
+    until(lambda: len(site.workers()) == COUNT)  # the last old one answers until it is gone
     assert site.version()[0] == "third"
 
 
 def test_reload_that_loads_longer_than_workers_may_be_silent_keeps_them(site: Site) -> None:
     """They show their life into pipes that nobody reads meanwhile; WORKER_TIME_LIMIT is 4 s here."""
     (site.folder / "site_version.py").write_text('import time\ntime.sleep(5)\nVERSION = "second"\n')
+    before = site.workers()
     site.reload()
-    site.server.wait_for_log("all workers run the new code", time_limit=3 * LIMIT)
+    site.wait_for_new_code(before)
 
     assert "has been silent" not in site.server.text()
     assert site.version()[0] == "second"
@@ -268,8 +275,7 @@ def test_reload_keeps_the_number_of_workers_where_auto_is_one_by_now(
         os.sched_setaffinity(site.server.pid, {min(os.sched_getaffinity(0))})
         site.write_version('"second"')
         site.reload()
-        site.server.wait_for_log("all workers run the new code", time_limit=LIMIT)
-        until(lambda: not before & site.workers())
+        site.wait_for_new_code(before)
 
         assert len(site.workers()) == len(before) > 1
         assert site.version()[0] == "second"
