@@ -12,13 +12,14 @@ __all__ = ["digest"]
 DIGEST = r"""
 SELECT md5(string_agg(fact, ',' ORDER BY fact)) FROM (
     SELECT 'table ' || coalesce(to_regclass('dddp_table')::oid::text, '') AS fact
-    UNION ALL SELECT concat_ws(' ', 'trigger', oid, tgenabled) FROM pg_trigger WHERE tgname LIKE 'dddp\_capture\_%'
+    UNION ALL SELECT concat_ws(' ', 'trigger', oid, tgenabled) FROM pg_trigger
+        WHERE tgname LIKE 'dddp\_capture\_%' OR tgrelid = to_regclass('dddp_mark')
     UNION ALL SELECT concat_ws(' ', inhrelid, 'in', inhparent) FROM pg_inherits
 ) facts
 """
 
 
 def digest(cursor: Any) -> str:
-    """Of our triggers and whether they are enabled, and of which table is a part of which; only compared."""
+    """Of our triggers and the mark's, whether they are enabled, and which table is a part of which; only compared."""
     cursor.execute(DIGEST)
     return str(cursor.fetchone()[0])

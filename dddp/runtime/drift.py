@@ -19,7 +19,7 @@ from gevent.event import Event
 
 from dddp.feed import capture
 from dddp.feed.capture import CapturedTable, Status
-from dddp.feed.catalogue import hidden, is_created
+from dddp.feed.catalogue import hidden, is_created, mark_is_guarded
 from dddp.feed.drift import digest
 from dddp.orm.failures import is_away, is_overtime
 from dddp.runtime.pool import Pool
@@ -37,6 +37,8 @@ PAUSE = 1.0
 
 MOST = 5
 """How many of the relations are named in one line."""
+
+UNGUARDED = "the triggers of dddp_mark are missing or changed, so nothing is sent at commit"
 
 DRIFTED = ("missing", "changed")
 """States of triggers that do not do their work."""
@@ -84,6 +86,7 @@ class DriftWatch:
         except Error as error:
             if not (is_away(error) or is_overtime(error)):  # of these others speak, and they pass
                 self._tell(f"it cannot be seen whether its triggers are there: {str(error).strip()}")
+                self._digest = None  # what is seen again is told, though it be as before
 
     def _look(self) -> None:
         with connections[self._alias].cursor() as cursor:
@@ -113,7 +116,8 @@ class DriftWatch:
         with connections[self._alias].cursor() as cursor:
             if not is_created(cursor):
                 return str(Status(created=False, hidden=hidden(cursor)))
-        sentences = self._sentences()
+            guarded = mark_is_guarded(cursor)
+        sentences = [*([] if guarded else [UNGUARDED]), *self._sentences()]
         if not sentences:
             return ""
         more = [f"and {len(sentences) - MOST} more"] if len(sentences) > MOST else []
@@ -121,7 +125,7 @@ class DriftWatch:
         return "; ".join([*sentences[:MOST], *more, mend])
 
     def _sentences(self) -> list[str]:
-        """One for each relation and state."""
+        """One for each captured relation and state."""
         groups: dict[tuple[str, str, str], list[str]] = {}
         for trigger, state in capture.report(connections[self._alias], self._tables):
             if state in DRIFTED:

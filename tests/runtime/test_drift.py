@@ -9,7 +9,7 @@ from io import StringIO
 import gevent
 import pytest
 from django.core.management import call_command
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext, override_settings
 
 from dddp.api.registry import API
@@ -49,6 +49,15 @@ def watch(papers: None, readers: Pool) -> DriftWatch:
 
 
 @pytest.fixture
+def watch_of_nothing(monkeypatch: pytest.MonkeyPatch, db: None, readers: Pool) -> Iterator[DriftWatch]:
+    """No table was captured in this transaction: one that has marks to send does not let the mark be altered."""
+    monkeypatch.setattr(API, "collections", {})
+    monkeypatch.setattr(API, "publications", {})
+    with override_settings(DDDP={"CAPTURE": "triggers"}):
+        yield DriftWatch("default", [], readers)
+
+
+@pytest.fixture
 def told(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     """What has been logged since the last call."""
     caplog.set_level(logging.WARNING, "dddp.runtime.drift")
@@ -68,6 +77,13 @@ def install() -> None:
 def execute(statement: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(statement)
+
+
+def look_without_rights(watch: DriftWatch) -> None:
+    savepoint = transaction.savepoint()
+    execute(HIDDEN)
+    watch.look()
+    transaction.savepoint_rollback(savepoint)
 
 
 def test_nothing_is_told_where_all_is_well(watch: DriftWatch, told: Callable[[], list[str]]) -> None:
@@ -111,6 +127,40 @@ def test_what_has_not_changed_costs_one_query(watch: DriftWatch) -> None:
     assert len(queries) == 1
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE dddp_mark DISABLE TRIGGER ALL",
+        "ALTER TABLE dddp_mark ENABLE TRIGGER dddp_flush",  # not where session_replication_role is replica
+        "DROP TRIGGER dddp_flush ON dddp_mark",
+    ],
+)
+def test_triggers_of_the_mark(
+    watch_of_nothing: DriftWatch, told: Callable[[], list[str]], change: str
+) -> None:
+    """All that is captured is sent by them."""
+    watch_of_nothing.look()
+    execute(change)
+    watch_of_nothing.look()
+    (message,) = told()
+
+    assert (
+        f"the triggers of dddp_mark are missing or changed, so nothing is sent at commit; {MEND}" in message
+    )
+
+
+def test_mend_of_the_triggers_of_the_mark(
+    watch_of_nothing: DriftWatch, told: Callable[[], list[str]]
+) -> None:
+    execute("DROP TRIGGER dddp_flush ON dddp_mark")
+    watch_of_nothing.look()
+    told()
+    install()
+    watch_of_nothing.look()
+
+    assert told() == ["= capture in the database 'default' is up to date again"]
+
+
 def test_many_relations_are_counted(watch: DriftWatch, told: Callable[[], list[str]]) -> None:
     for number in range(12):
         execute(f"CREATE TABLE papers_{number} () INHERITS (app_paper)")
@@ -139,6 +189,29 @@ def test_role_that_may_not_read_the_catalogue_is_told_so(
     assert (
         "it cannot be seen whether its triggers are there: permission denied for table pg_trigger" in message
     )
+
+
+def test_catalogue_that_may_be_read_again(watch: DriftWatch, told: Callable[[], list[str]]) -> None:
+    """All is well, as it was when it was last seen; that is told."""
+    watch.look()
+    look_without_rights(watch)
+    (message,) = told()
+    watch.look()
+
+    assert "it cannot be seen" in message
+    assert told() == ["= capture in the database 'default' is up to date again"]
+
+
+def test_drift_from_before_the_catalogue_could_not_be_read(
+    watch: DriftWatch, told: Callable[[], list[str]]
+) -> None:
+    execute("DROP TRIGGER dddp_capture_update_v1 ON app_paper")
+    watch.look()
+    look_without_rights(watch)
+    first, _ = told()
+    watch.look()
+
+    assert told() == [first]
 
 
 def test_database_that_is_away_is_left_to_others(watch: DriftWatch, told: Callable[[], list[str]]) -> None:
