@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection, connections
 
 from dddp.orm import columns
-from dddp.orm.columns import retyped
+from dddp.orm.columns import column_types, retyped
 from tests.orm.models import Work
 
 
@@ -39,3 +39,18 @@ def test_changed_type(change: str, differing: list[str]) -> None:
         cursor.execute(f"ALTER TABLE app_work {change}")
 
     assert retyped(Work, "default", NAMES) == differing
+
+
+def test_database_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not taken for one without the table; nothing is remembered."""
+    monkeypatch.setattr(columns, "_known", {})
+    away = connections["default"].copy()
+    away.settings_dict = {**away.settings_dict, "HOST": "127.0.0.1", "PORT": "1"}
+    here, connections["default"] = connections["default"], away
+    try:
+        with pytest.raises(OperationalError, match="refused"):
+            column_types(Work, "default")
+    finally:
+        connections["default"] = here
+
+    assert column_types(Work, "default")["year"].name == "integer"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 
 import pytest
+from django.db import OperationalError, connections
 
 from dddp.livequery.router import Router
+from dddp.orm import columns
 from dddp.orm.documents import ModelShape
 from dddp.orm.tables import table_of
 from dddp.runtime.specs import Specs
@@ -61,3 +63,19 @@ def test_queryset_that_is_gone() -> None:
     gc.collect()
 
     assert not made._made
+
+
+def test_database_that_was_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is concluded from that: the same queryset is followed by its rows once the database is back."""
+    monkeypatch.setattr(columns, "_known", {})
+    made, queryset = specs(Router()), Work.objects.order_by("year")[:2]
+    away = connections["default"].copy()
+    away.settings_dict = {**away.settings_dict, "HOST": "127.0.0.1", "PORT": "1"}
+    here, connections["default"] = connections["default"], away
+    try:
+        with pytest.raises(OperationalError):
+            made.spec(queryset, SHAPE)
+    finally:
+        connections["default"] = here
+
+    assert made.spec(queryset, SHAPE).window is not None
