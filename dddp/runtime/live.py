@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 import random
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 
 import gevent
 from django.db import connections
@@ -28,7 +28,7 @@ from dddp.livequery.spec import QuerySpec
 from dddp.livequery.step import Step
 from dddp.mergebox import MergeBox
 from dddp.orm.columns import column_types, retyped
-from dddp.orm.failures import first_line, is_away, mend
+from dddp.orm.failures import first_line, is_away, is_overtime, mend
 from dddp.orm.reads import ReadFailed, read
 from dddp.orm.rows import RowType, ValueUndecodable
 from dddp.orm.tables import model_of
@@ -80,6 +80,7 @@ class LiveDatabase:
         self._time_limit_ms = int(time_limit * 1000)
         self._row_types: dict[Table, RowType] = {}
         self._outdated = False  #: a type has changed: what was concluded from types may be wrong
+        self._rekeyed: set[Table] = set()  #: tables whose keys have another type than the code goes by
         self._suspects: set[Table] = set()  #: tables whose types are to be looked at again
         self._subscribers: dict[LiveQuery, dict[OnQuery, None]] = {}
         self._listening: dict[LiveQuery, None] = {}  #: queries for which the listener was asked
@@ -184,31 +185,46 @@ class LiveDatabase:
     def _suspect(self, tables: Iterable[Table]) -> None:
         """Have the types of tables looked at again that changed as a whole, as ``migrate`` says of all of them."""
         suspects = self._row_types.keys() & tables
-        if suspects and not self._suspects and not self._outdated:
+        if suspects and not self._suspects:
             self._readers.submit(self._look_at_suspects)
         self._suspects |= suspects
 
     def _look_at_suspects(self) -> None:
-        """In a greenlet of the read pool."""
-        tables, self._suspects = self._suspects, set()
-        try:
-            for table in sorted(tables):
-                self._compare_types(table)
-                if self._row_types[table].lacks:
-                    self._row_types[table] = self._row_type(table)
-        except FAILURES as error:
-            failure_log.tell(
-                logging.WARNING,
-                f"the types of columns cannot be looked up: {first_line(error)}; they are tried again",
-            )
-            gevent.sleep(random.uniform(*RETRY))
-            self._suspect(tables)
+        """In a greenlet of the read pool. A table that cannot be looked at keeps nobody from looking at the others."""
+        suspects, self._suspects = self._suspects, set()
+        again: set[Table] = set()
+        for table in sorted(suspects):
+            try:
+                self._look_at(table)
+            except FAILURES as error:
+                self._tell_not_looked_at(table, error)
+                if is_away(error):  # one after the other they would wait for it
+                    again = suspects
+                    break
+                if is_overtime(error):
+                    again.add(table)
+        if again:  # without a reader that waits for it
+            gevent.spawn_later(random.uniform(*RETRY), self._suspect, again)
+
+    def _look_at(self, table: Table) -> None:
+        self._compare_types(table)
+        if self._row_types[table].lacks:
+            self._row_types[table] = self._row_type(table)
+
+    def _tell_not_looked_at(self, table: Table, error: BaseException) -> None:
+        what = f"the types of {table}'s columns cannot be looked up: {first_line(error)}"
+        if is_away(error) or is_overtime(error):
+            failure_log.tell(logging.WARNING, f"{what}; they are tried again")
+        else:
+            failure_log.tell(logging.ERROR, f"{what}{mend(error)}", error)
 
     def _compare_types(self, table: Table) -> None:
         captured = self.captured[table]
-        changed = retyped(model_of(table), self.alias, (captured.key_column, *captured.columns))
+        names = dict.fromkeys((captured.key_column, *captured.columns))
+        changed = retyped(model_of(table), self.alias, names)
+        if captured.key_column in changed:
+            self._rekeyed.add(table)
         if changed and not self._outdated:
-            self._row_types[table] = self._row_type(table)
             self._become_outdated(f"the type of {', '.join(changed)} of {table} has changed")
 
     def _become_outdated(self, reason: str) -> None:
@@ -263,27 +279,32 @@ class LiveDatabase:
                     pool.renew()
                 self.interrupted()
                 self._suspect(self._row_types)
-            for known in self._decoded(event):
-                self._perform(self.router.receive(known))
+            known = self._decoded(event) if isinstance(event, Transaction) else event
+            self._perform(self.router.receive(known))
             if isinstance(event, Transaction) and event.tables:
                 self._suspect(event.tables)
         self._start_reads()
 
-    def _decoded(self, event: FeedEvent) -> Iterator[FeedEvent]:
-        if not isinstance(event, Transaction):
-            yield event
-            return
-        changes = []
+    def _decoded(self, event: Transaction) -> Transaction:
+        """The same with Python's values. A table of which some key is not known for sure has changed as a whole."""
+        changes, whole = [], set(event.tables)
         for change in event.changes:
-            try:
-                changes.append(self._decode(change))
-            except ValueUndecodable as error:
-                self._complain(error)
-                if error.key is None:
-                    yield Gap(str(error))
-                else:
-                    changes.append(Change(change.table, error.key, Kind.KEY_ONLY))
-        yield Transaction(event.xid, tuple(changes), event.tables, event.marks)
+            known = self._known(change)
+            if known is None:
+                whole.add(change.table)
+            else:
+                changes.append(known)
+        return Transaction(event.xid, tuple(changes), frozenset(whole), event.marks)
+
+    def _known(self, change: Change) -> Change | None:
+        """The change as far as its values can be read; None if not even the key can be used."""
+        if change.table in self._rekeyed:  # its queries cannot look rows up by such keys
+            return None
+        try:
+            return self._decode(change)
+        except ValueUndecodable as error:
+            self._complain(error)
+            return None if error.key is None else Change(change.table, error.key, Kind.KEY_ONLY)
 
     def _decode(self, change: Change) -> Change:
         """The change with Python's values; its key alone while nothing here knows the types of columns for sure."""

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 import psycopg2
 import pytest
 
+from tests.client import StrictClient
 from tests.polling import until
-from tests.runtime.conftest import Project, serve
+from tests.runtime.conftest import SETTINGS, Project, environment, serve
+from tests.server import run_django
 from tests.strict import RemoteError
 
 
@@ -108,6 +110,35 @@ def test_type_that_has_changed(project: Project) -> None:
     assert len(lines(project, "has changed: restart")) == 1
 
 
+REKEY = """
+ALTER TABLE {table} DROP CONSTRAINT {table}_pkey CASCADE, ALTER id DROP IDENTITY;
+ALTER TABLE {table} ALTER id TYPE uuid USING gen_random_uuid(), ALTER id SET DEFAULT gen_random_uuid()
+"""
+
+
+def rekey(project: Project, *tables: str) -> None:
+    """A migration that makes the keys of tables UUIDs, as this server's code does not know them yet."""
+    project.execute(";".join(REKEY.format(table=table) for table in tables))
+    env = environment(project.database, project.archive)
+    run_django("ddp_triggers", "install", settings_module=SETTINGS, env=env)
+    migrate(project)
+
+
+def test_keys_of_two_tables_that_have_changed(project: Project) -> None:
+    """Until the restart a change costs the queries that read its table, and keeps them alive."""
+    with project.client() as client:
+        client.subscribed("Shop")
+        rekey(project, "shop_author", "shop_book")
+        project.server.wait_for_log("of shop.author has changed: restart the server")
+        jane = project.add_author("Jane")
+        client.wait(lambda view: jane in view.documents("shop.author"))
+        before = client.call("spent")["runs"]
+        for number in range(5):
+            book = project.add_book(f"Volume {number}")
+            client.wait(lambda view, book=book: book in view.documents("shop.book"))
+        assert client.call("spent")["runs"] - before <= 5  # those of all authors are none of them
+
+
 def test_type_that_makes_no_difference(project: Project) -> None:
     with project.client() as client:
         client.subscribed("BooksFrom", 5)
@@ -130,3 +161,43 @@ def test_column_that_comes_back(project: Project) -> None:
         client.wait(lambda view: emma in view.documents("plain"))
         client.subscribed("BooksFrom", 6)
         assert list(client.documents("shop.book")) == [emma]
+
+
+def test_table_that_cannot_be_looked_at(project: Project) -> None:
+    """It keeps nobody from looking at those behind it, and is not tried for ever."""
+    with project.client() as client:
+        project.execute("ALTER TABLE shop_book DROP COLUMN price")
+        client.subscribed("AsPlain")
+        client.subscribed("Letters")
+        project.execute("DROP TABLE shop_book CASCADE; ALTER TABLE shop_letter ALTER text TYPE char(100)")
+        migrate(project)
+        project.server.wait_for_log("the type of text of shop.letter has changed: restart the server")
+        client.call("spent")
+
+    (line,) = lines(project, "the types of shop.book's columns cannot be looked up")
+    assert 'finds no table "shop_book"; run: manage.py migrate' in line
+    assert not lines(project, "tried again")
+
+
+def test_table_that_is_locked_while_it_is_looked_at(templates: tuple[str, str]) -> None:
+    """It is looked at again, and those behind it meanwhile."""
+    with serve(templates, READ_POOL_SIZE=1, QUERY_TIME_LIMIT=2) as project, project.client() as client:
+        project.execute("ALTER TABLE shop_book DROP COLUMN price")
+        client.subscribed("AsPlain")
+        with contextlib.closing(psycopg2.connect(project.database)) as other:
+            other.cursor().execute("LOCK TABLE shop_book IN ACCESS EXCLUSIVE MODE")
+            other.cursor().execute("ALTER TABLE shop_book ADD COLUMN price integer NOT NULL DEFAULT 5")
+            migrate(project)
+            project.server.wait_for_log("cannot be looked up: .* they are tried again")
+            other.commit()
+        emma = project.add_book("Emma", 6)
+        client.wait(lambda view: emma in view.documents("plain"))
+        until(lambda: followed(project, client), 10)
+
+
+def followed(project: Project, client: StrictClient) -> bool:
+    """Whether a book is shown without that one is read."""
+    before = client.call("spent")
+    book = project.add_book("Persuasion", 5)
+    client.wait(lambda view: book in view.documents("plain"))
+    return bool(client.call("spent") == before)
