@@ -166,7 +166,7 @@ def _loss_reported() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError) as error:
-        if connection.connection is pgconn:  # one that is lost has been closed, and perhaps replaced already
+        if connection.connection is pgconn and not pgconn.closed:  # one that is lost may have been replaced already
             raise
         logger.error("! the database connection was lost in a method", exc_info=error)
         raise MeteorError(

@@ -176,7 +176,7 @@ class Worker:
         self._server.stop(self.settings.shutdown_time_limit)
 
     def _tell_cut_off(self) -> None:
-        """Name the methods that have not ended in time: their transactions are rolled back, nobody is answered."""
+        """Name the methods that have not ended in time: what was not at its COMMIT is rolled back."""
         cut_off = +under_way
         if cut_off:
             logger.warning(
