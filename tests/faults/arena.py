@@ -151,8 +151,9 @@ class Arena:
         return self.capture + (f", {self.workers} workers" if self.workers > 1 else "")
 
     def worker_pids(self) -> set[int]:
-        """The worker processes that there are now; one that loads new code on trial is none."""
-        return {child.pid for child in children(self.server.pid) if "--check" not in command_of(child)}
+        """The worker processes that there are now; one that loads new code on trial is none, nor is what has ended."""
+        commands = {child.pid: command_of(child) for child in children(self.server.pid)}
+        return {pid for pid, command in commands.items() if command and "--check" not in command}
 
     def _prepare_database(self) -> None:
         self.cluster.execute("postgres", f"CREATE DATABASE {self.database}")
@@ -216,6 +217,7 @@ def children(pid: int) -> list[psutil.Process]:
 
 
 def command_of(process: psutil.Process) -> list[str]:
+    """Its arguments; none when it has ended, though its parent may not have taken notice yet."""
     with contextlib.suppress(psutil.NoSuchProcess):
         return process.cmdline()
     return []

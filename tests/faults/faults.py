@@ -436,7 +436,7 @@ def attempt(trial: Trial, statement: str) -> None:
 @fault("workers")
 def workers_killed(trial: Trial) -> None:
     """Each worker is killed (``kill -9``) while it serves, one after the other."""
-    for pid in trial.arena.worker_pids():
+    for pid in steady_workers(trial):
         harm(trial, {pid}, signal.SIGKILL)
         trial.progress(5)
 
@@ -444,13 +444,13 @@ def workers_killed(trial: Trial) -> None:
 @fault("workers")
 def all_workers_killed(trial: Trial) -> None:
     """All workers are killed at once."""
-    harm(trial, trial.arena.worker_pids(), signal.SIGKILL)
+    harm(trial, steady_workers(trial), signal.SIGKILL)
 
 
 @fault("workers")
 def starting_worker_killed(trial: Trial) -> None:
     """A worker is killed, and so is its successor before it serves."""
-    before = trial.arena.worker_pids()
+    before = steady_workers(trial)
     send({min(before)}, signal.SIGKILL)
     trial.fault()
     harm(trial, successors(trial, before), signal.SIGKILL)
@@ -459,19 +459,19 @@ def starting_worker_killed(trial: Trial) -> None:
 @fault("workers")
 def draining_worker_killed(trial: Trial) -> None:
     """A worker is told to stop (``SIGTERM``), and killed while it drains."""
-    harm(trial, {min(trial.arena.worker_pids())}, signal.SIGTERM, signal.SIGKILL)
+    harm(trial, {min(steady_workers(trial))}, signal.SIGTERM, signal.SIGKILL)
 
 
 @fault("workers")
 def worker_hangs(trial: Trial) -> None:
     """A worker hangs (``SIGSTOP``); its supervisor replaces it."""
-    harm(trial, {min(trial.arena.worker_pids())}, signal.SIGSTOP)
+    harm(trial, {min(steady_workers(trial))}, signal.SIGSTOP)
 
 
 @fault("workers")
 def all_hang(trial: Trial) -> None:
     """All workers and their supervisor hang past ``WORKER_TIME_LIMIT``, as in a container that is paused, and go on."""
-    workers = trial.arena.worker_pids()
+    workers = steady_workers(trial)
     pids = {trial.arena.server.pid, *workers}
     send(pids, signal.SIGSTOP)
     trial.let_pass(6)
@@ -484,7 +484,7 @@ def all_hang(trial: Trial) -> None:
 @fault("workers")
 def reloaded(trial: Trial) -> None:
     """New code is brought in (``SIGHUP``), one worker after the other."""
-    before = trial.arena.worker_pids()
+    before = steady_workers(trial)
     with reloading(trial):
         trial.fault()
     await_others(trial, before)
@@ -493,7 +493,7 @@ def reloaded(trial: Trial) -> None:
 @fault("workers")
 def old_worker_killed_while_reloading(trial: Trial) -> None:
     """New code is brought in, and a worker of the old code is killed before its successor serves."""
-    before = trial.arena.worker_pids()
+    before = steady_workers(trial)
     with reloading(trial):
         successors(trial, before)
         send({max(before)}, signal.SIGKILL)
@@ -504,7 +504,7 @@ def old_worker_killed_while_reloading(trial: Trial) -> None:
 @fault("workers")
 def new_worker_killed_while_reloading(trial: Trial) -> None:
     """New code is brought in, and its first worker is killed before it serves: those of the old code stay."""
-    before = trial.arena.worker_pids()
+    before = steady_workers(trial)
     with reloading(trial):
         harm(trial, successors(trial, before), signal.SIGKILL)
 
@@ -512,7 +512,7 @@ def new_worker_killed_while_reloading(trial: Trial) -> None:
 @fault("workers")
 def workers_killed_and_reloaded_while_postgres_is_away(trial: Trial) -> None:
     """PostgreSQL is away, all workers are killed, and new code is brought in; none can start before PostgreSQL does."""
-    before = trial.arena.worker_pids()
+    before = steady_workers(trial)
     trial.arena.cluster.stop("fast")
     send(before, signal.SIGKILL)
     trial.let_pass(1)
@@ -536,6 +536,18 @@ def reloading(trial: Trial) -> Iterator[None]:
     yield
     over = "all workers run the new code|those of the old code stay|the old one goes on"
     server.wait_for_log(over, since=since, time_limit=REPLACED)
+
+
+def steady_workers(trial: Trial) -> set[int]:
+    """The workers, when each place has one and none is on its way in or out."""
+    looks: deque[frozenset[int]] = deque(maxlen=LOOKS)
+
+    def steady() -> bool:
+        looks.append(frozenset(trial.arena.worker_pids()))
+        return looks.count(looks[0]) == LOOKS and len(looks[0]) == trial.arena.workers
+
+    trial.until(steady, "as many workers as there should be", REPLACED)
+    return set(looks[0])
 
 
 def send(pids: set[int], *signals: signal.Signals) -> None:
