@@ -166,7 +166,8 @@ def _loss_reported() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError) as error:
-        if connection.connection is pgconn and not pgconn.closed:  # one that is lost may have been replaced already
+        lost = pgconn.closed or connection.connection is not pgconn  # it may have been replaced already
+        if not lost:
             raise
         logger.error("! the database connection was lost in a method", exc_info=error)
         raise MeteorError(
