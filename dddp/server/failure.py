@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sysconfig
 import traceback
+from collections.abc import Mapping
+from typing import Any
 
 import psycopg2
 from django.core.exceptions import ImproperlyConfigured
@@ -40,12 +42,17 @@ def _cause(error: BaseException) -> str:
 
 
 def _databases() -> str:
-    """Which databases are meant; never a password. What the settings leave open libpq takes from the environment."""
-    host, port = os.environ.get("PGHOST", "the local socket"), os.environ.get("PGPORT", 5432)
-    return ", ".join(
-        f"{alias!r} is {wanted['NAME']!r} at {wanted['HOST'] or host}, port {wanted['PORT'] or port}"
-        for alias, wanted in connections.settings.items()
-    )
+    """Which databases are meant; never a password."""
+    return ", ".join(f"{alias!r} is {_described(wanted)}" for alias, wanted in connections.settings.items())
+
+
+def _described(wanted: Mapping[str, Any]) -> str:
+    """A database's name and place. What the settings leave open libpq takes from the environment."""
+    name, engine = wanted["NAME"], wanted["ENGINE"]
+    if engine.startswith("django.db.backends.") and not engine.endswith(".postgresql"):
+        return f"{str(name)!r}, {engine.rpartition('.')[2]}"
+    host = wanted["HOST"] or os.environ.get("PGHOST", "the local socket")
+    return f"{name!r} at {host}, port {wanted['PORT'] or os.environ.get('PGPORT', 5432)}"
 
 
 def _text(error: BaseException) -> str:

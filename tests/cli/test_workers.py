@@ -327,7 +327,9 @@ def test_project_without_postgresql_is_told_so(workers: str, tmp_path: Path) -> 
     (tmp_path / "new_settings.py").write_text(NEW_PROJECT)
     done = dddp("--settings=new_settings", f"--workers={workers}", f"127.0.0.1:{free_port()}", cwd=tmp_path)
 
-    assert "no PostgreSQL in settings.DATABASES" in refusal(done)
+    line = refusal(done)
+    assert "no PostgreSQL in settings.DATABASES" in line
+    assert "'default' is 'db.sqlite3', sqlite3)" in line
 
 
 def test_what_ends_a_worker_is_in_the_log(site: Site) -> None:
