@@ -175,6 +175,7 @@ BEGIN
             done := pg_notify({schema}.dddp_channel(label), message);
             RETURN sent + 1;
         END IF;
+        locked := NULL; -- too large, or it may not be read: once is enough to know
     END IF;
     IF NOT whole THEN
         bodies := {schema}.dddp_bodies(label, keys, locked, 7999 - octet_length(
