@@ -41,6 +41,7 @@ from dddp.feed.catalogue import (
 from dddp.feed.scripts import FUNCTIONS, literal, quoted, script
 
 __all__ = [
+    "UNGUARDED",
     "CapturedTable",
     "Patience",
     "Status",
@@ -225,6 +226,9 @@ def triggered_tables(cursor: Any) -> frozenset[Table]:
 # ------------------------------------------------------------------------------------------------ the two sides
 
 
+UNGUARDED = "the triggers of dddp_mark are missing or changed, so nothing is sent at commit"
+
+
 @dataclass(frozen=True, slots=True)
 class _Plan:
     """From what is installed to what should be."""
@@ -265,7 +269,7 @@ class _Plan:
         if not self.sound:
             yield "dddp's functions: not those of this release, or changed by somebody"
         if not self.guarded:
-            yield "the triggers of dddp_mark: missing or changed, so nothing is sent at commit"
+            yield UNGUARDED
         for entry in sorted(self.entries ^ self.registered, key=attrgetter("label")):
             word = "registered" if entry in self.registered else "declared"
             yield f"{entry.label}: {word} with the columns {', '.join(entry.columns)}"

@@ -38,8 +38,6 @@ PAUSE = 1.0
 MOST = 5
 """How many of the relations are named in one line."""
 
-UNGUARDED = "the triggers of dddp_mark are missing or changed, so nothing is sent at commit"
-
 DRIFTED = ("missing", "changed")
 """States of triggers that do not do their work."""
 
@@ -117,7 +115,7 @@ class DriftWatch:
             if not is_created(cursor):
                 return str(Status(created=False, hidden=hidden(cursor)))
             guarded = mark_is_guarded(cursor)
-        sentences = [*([] if guarded else [UNGUARDED]), *self._sentences()]
+        sentences = [*([] if guarded else [capture.UNGUARDED]), *self._sentences()]
         if not sentences:
             return ""
         more = [f"and {len(sentences) - MOST} more"] if len(sentences) > MOST else []
