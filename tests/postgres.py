@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from django.db import connections
 
 URL = "DATABASE_URL"
 
@@ -14,6 +18,18 @@ def url() -> str:
     if URL not in os.environ:
         os.environ[URL] = _start()
     return os.environ[URL]
+
+
+@contextmanager
+def away() -> Iterator[None]:
+    """Django's default database cannot be reached meanwhile: nobody listens where it is said to be."""
+    here = connections["default"]
+    connections["default"] = here.copy()
+    connections["default"].settings_dict |= {"HOST": "127.0.0.1", "PORT": "1"}
+    try:
+        yield
+    finally:
+        connections["default"] = here
 
 
 def _start() -> str:

@@ -9,7 +9,7 @@ import contextlib
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -487,7 +487,7 @@ def reloaded(trial: Trial) -> None:
     before = steady_workers(trial)
     with reloading(trial):
         trial.fault()
-    await_others(trial, before)
+    steady_workers(trial, before)
 
 
 @fault("workers")
@@ -498,7 +498,7 @@ def old_worker_killed_while_reloading(trial: Trial) -> None:
         successors(trial, before)
         send({max(before)}, signal.SIGKILL)
         trial.fault(2)
-    await_others(trial, before)
+    steady_workers(trial, before)
 
 
 @fault("workers")
@@ -520,7 +520,7 @@ def workers_killed_and_reloaded_while_postgres_is_away(trial: Trial) -> None:
     trial.let_pass(3)
     trial.arena.cluster.start()
     trial.fault(3)
-    await_others(trial, before)
+    steady_workers(trial, before)
 
 
 LOOKS = 20  # at the workers, 10 ms apart, before what is seen counts: one may be about to come or go
@@ -538,15 +538,16 @@ def reloading(trial: Trial) -> Iterator[None]:
     server.wait_for_log(over, since=since, time_limit=REPLACED)
 
 
-def steady_workers(trial: Trial) -> set[int]:
-    """The workers, when each place has one and none is on its way in or out."""
+def steady_workers(trial: Trial, gone: Set[int] = frozenset()) -> set[int]:
+    """The workers, when each place has one, none of them ``gone``, and none is on its way in or out."""
     looks: deque[frozenset[int]] = deque(maxlen=LOOKS)
 
     def steady() -> bool:
         looks.append(frozenset(trial.arena.worker_pids()))
-        return looks.count(looks[0]) == LOOKS and len(looks[0]) == trial.arena.workers
+        first = looks[0]
+        return looks.count(first) == LOOKS and len(first) == trial.arena.workers and not first & gone
 
-    trial.until(steady, "as many workers as there should be", REPLACED)
+    trial.until(steady, f"as many workers as there should be, without {set(gone)}", REPLACED)
     return set(looks[0])
 
 
@@ -561,24 +562,13 @@ def harm(trial: Trial, pids: set[int], *signals: signal.Signals) -> None:
     """Send workers signals, and wait until others have taken their places."""
     send(pids, *signals)
     trial.fault(len(pids))
-    await_others(trial, pids)
+    steady_workers(trial, pids)
 
 
 def replaced(trial: Trial, gone: set[int]) -> bool:
     """Whether there are as many workers as there should be, none of them among those that had to go."""
     now = trial.arena.worker_pids()
     return len(now) == trial.arena.workers and not now & gone
-
-
-def await_others(trial: Trial, gone: set[int]) -> None:
-    """Wait until workers have been replaced, and not for a moment only: a reload goes on with the next one."""
-    looks = deque([False] * LOOKS, maxlen=LOOKS)
-
-    def lastingly_replaced() -> bool:
-        looks.append(replaced(trial, gone))
-        return all(looks)
-
-    trial.until(lastingly_replaced, f"other workers in the places of {gone}", REPLACED)
 
 
 def successors(trial: Trial, before: set[int]) -> set[int]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from django.db import OperationalError, connection, connections
+from django.db import OperationalError, connection
 
 from dddp.orm import columns
 from dddp.orm.columns import column_types, retyped
+from tests import postgres
 from tests.orm.models import Work
 
 
@@ -44,13 +45,7 @@ def test_changed_type(change: str, differing: list[str]) -> None:
 def test_database_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not taken for one without the table; nothing is remembered."""
     monkeypatch.setattr(columns, "_known", {})
-    away = connections["default"].copy()
-    away.settings_dict = {**away.settings_dict, "HOST": "127.0.0.1", "PORT": "1"}
-    here, connections["default"] = connections["default"], away
-    try:
-        with pytest.raises(OperationalError, match="refused"):
-            column_types(Work, "default")
-    finally:
-        connections["default"] = here
+    with postgres.away(), pytest.raises(OperationalError, match="refused"):
+        column_types(Work, "default")
 
     assert column_types(Work, "default")["year"].name == "integer"

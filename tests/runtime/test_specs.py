@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 
 import pytest
-from django.db import OperationalError, connections
+from django.db import OperationalError
 
 from dddp.livequery.router import Router
 from dddp.orm import columns
 from dddp.orm.documents import ModelShape
 from dddp.orm.tables import table_of
 from dddp.runtime.specs import Specs
+from tests import postgres
 from tests.orm.models import Work
 
 pytestmark = pytest.mark.django_db
@@ -69,13 +70,7 @@ def test_database_that_was_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is concluded from that: the same queryset is followed by its rows once the database is back."""
     monkeypatch.setattr(columns, "_known", {})
     made, queryset = specs(Router()), Work.objects.order_by("year")[:2]
-    away = connections["default"].copy()
-    away.settings_dict = {**away.settings_dict, "HOST": "127.0.0.1", "PORT": "1"}
-    here, connections["default"] = connections["default"], away
-    try:
-        with pytest.raises(OperationalError):
-            made.spec(queryset, SHAPE)
-    finally:
-        connections["default"] = here
+    with postgres.away(), pytest.raises(OperationalError):
+        made.spec(queryset, SHAPE)
 
     assert made.spec(queryset, SHAPE).window is not None
