@@ -42,9 +42,13 @@ def rewrite(project: Project, rounds: int, start: int = 0) -> None:
 
 
 def caught_up(project: Project) -> StrictClient:
-    """Another client, which has seen everything."""
+    """Another client, which has seen everything: it may have come in before the last change was told."""
     client: StrictClient = project.client()
     client.subscribed("Books")
+    titles = dict(project.execute("SELECT id::text, title FROM shop_book"))
+    client.wait(
+        lambda view: {key: book["title"] for key, book in view.documents("shop.book").items()} == titles
+    )
     return client
 
 
